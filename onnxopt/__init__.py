@@ -1,0 +1,1 @@
+"""onnxopt: a compiler for trained models."""

@@ -1,0 +1,31 @@
+"""The graph: graphsurgeon's classes with identity semantics, loaded and saved without loss, edited in O(uses)."""
+
+from onnxopt.ir.edit import Edit, edit
+from onnxopt.ir.exporter import to_proto
+from onnxopt.ir.graph import Function, Graph, every_graph, every_node
+from onnxopt.ir.importer import from_proto
+from onnxopt.ir.load import load
+from onnxopt.ir.node import Node
+from onnxopt.ir.save import save
+from onnxopt.ir.sort import sort
+from onnxopt.ir.sweep import sweep
+from onnxopt.ir.tensor import Constant, Tensor, Variable
+
+__all__ = [
+    "Constant",
+    "Edit",
+    "Function",
+    "Graph",
+    "Node",
+    "Tensor",
+    "Variable",
+    "edit",
+    "every_graph",
+    "every_node",
+    "from_proto",
+    "load",
+    "save",
+    "sort",
+    "sweep",
+    "to_proto",
+]

@@ -1,0 +1,117 @@
+"""What a ValueInfoProto declares, as the dtype, shape and type of a Variable, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onnx import TensorShapeProto, TypeProto, ValueInfoProto
+
+from onnxopt.errors import BadModel
+from onnxopt.ir import dtypes
+from onnxopt.ir.tensor import Constant, Dim, Shape, Tensor, Variable
+
+_SHAPED = ("tensor_type", "sparse_tensor_type")
+
+
+def facts(declared: TypeProto) -> tuple[dtypes.DType | None, Shape | None, str | None]:
+    """dtype, shape and kind of a type.
+
+    A sequence or optional gives the dtype of the tensors in it and no shape, as in graphsurgeon.
+    """
+    kind = declared.WhichOneof("value")
+    if kind in _SHAPED:
+        tensor = getattr(declared, kind)
+        shape = [_dim(dim) for dim in tensor.shape.dim] if tensor.HasField("shape") else None
+        return dtypes.to_numpy(tensor.elem_type), shape, kind
+    inner = declared
+    while inner.WhichOneof("value") in ("sequence_type", "optional_type"):
+        inner = getattr(inner, inner.WhichOneof("value")).elem_type
+    elem = inner.tensor_type.elem_type if inner.HasField("tensor_type") else 0
+    return dtypes.to_numpy(elem), None, kind
+
+
+def _dim(dim: TensorShapeProto.Dimension) -> Dim:
+    kind = dim.WhichOneof("value")
+    if kind == "dim_value":
+        return int(dim.dim_value)
+    return dim.dim_param or None if kind == "dim_param" else None
+
+
+def write_info(tensor: Tensor, out: ValueInfoProto, info: ValueInfoProto | None = None) -> None:
+    """Declare `tensor` in `out`: as the file did (`info`, or the tensor's own), changed where a pass changed it."""
+    info = info or tensor.info
+    if info is not None:
+        out.CopyFrom(info)
+    if out.name != tensor.name or info is None:
+        out.name = tensor.name
+    if isinstance(tensor, Variable):
+        _write_type(tensor, out.type if _has_facts(tensor) or out.HasField("type") else TypeProto())
+        stamp(tensor, out)
+    elif isinstance(tensor, Constant) and not out.HasField("type"):
+        _write_tensor_type(out.type.tensor_type, tensor.dtype, list(tensor.shape))
+
+
+def _has_facts(tensor: Variable) -> bool:
+    return tensor.dtype is not None or tensor.shape is not None
+
+
+def _write_type(tensor: Variable, out: TypeProto) -> None:
+    if facts(out) == (tensor.dtype, tensor.shape, tensor.type):
+        return
+    kind = tensor.type or "tensor_type"
+    if kind in _SHAPED:
+        _write_tensor_type(getattr(out, kind), tensor.dtype, tensor.shape)
+    elif kind in ("sequence_type", "optional_type") and tensor.dtype is not None:
+        elem = getattr(out, kind).elem_type
+        while elem.WhichOneof("value") in ("sequence_type", "optional_type"):
+            elem = getattr(elem, elem.WhichOneof("value")).elem_type
+        elem.tensor_type.elem_type = dtypes.to_onnx(tensor.dtype)
+    elif out.WhichOneof("value") != kind:
+        raise BadModel(f"'{tensor.name}' is declared as {kind} without saying of what; set a dtype")
+
+
+def _write_tensor_type(out: Any, dtype: dtypes.DType | None, shape: Shape | None) -> None:
+    if dtype is not None and dtypes.to_numpy(out.elem_type) != dtype:
+        out.elem_type = dtypes.to_onnx(dtype)
+    elif not out.HasField("elem_type"):
+        out.elem_type = 0  # an element type that is not known is written as UNDEFINED
+    if shape is None:
+        out.ClearField("shape")
+        return
+    out.shape.SetInParent()
+    if len(out.shape.dim) != len(shape):
+        del out.shape.dim[:]
+    for index, dim in enumerate(shape):
+        place = out.shape.dim[index] if index < len(out.shape.dim) else out.shape.dim.add()
+        if _dim(place) == dim:
+            continue
+        if isinstance(dim, str):
+            place.dim_param = dim
+        elif dim is None or dim < 0:
+            place.ClearField("value")
+        else:
+            place.dim_value = dim
+
+
+def stamp(tensor: Tensor, out: Any) -> None:
+    """Write doc string and metadata into a ValueInfoProto or TensorProto, where they differ from it."""
+    if tensor.doc_string != out.doc_string:
+        out.doc_string = tensor.doc_string
+    if "_metadata_props" in tensor.__dict__:
+        write_props(tensor.metadata_props, out)
+
+
+def write_props(props: dict[str, str], out: Any) -> None:
+    """Write metadata into any message that has `metadata_props`, where it differs."""
+    if {entry.key: entry.value for entry in out.metadata_props} != props:
+        del out.metadata_props[:]
+        for key, value in props.items():
+            out.metadata_props.add(key=key, value=value)
+
+
+def read_props(message: Any, holder: Any) -> None:
+    """Read doc string and metadata of a message into a tensor or node, where there are any."""
+    if message.doc_string:
+        holder.doc_string = message.doc_string
+    if message.metadata_props:
+        holder.metadata_props.update({entry.key: entry.value for entry in message.metadata_props})

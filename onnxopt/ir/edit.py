@@ -1,0 +1,241 @@
+"""Edits that cost the uses they touch, not the size of the graph."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from onnxopt.ir.graph import Graph, every_graph
+from onnxopt.ir.node import Node
+from onnxopt.ir.tensor import Tensor, Variable
+
+_SMALL = 64
+"""Up to so many readers, one is taken off a tensor's list at once; beyond, when the session ends: a tensor that
+thousands of nodes read would make thousands of removals quadratic."""
+
+
+@contextmanager
+def edit(graph: Graph) -> Iterator[Edit]:
+    """Edit a model: all scopes of the main graph `graph`.
+
+    Node lists change when the session ends, so `graph.nodes` may be iterated meanwhile.
+    """
+    session = Edit(graph)
+    yield session
+    session.finish()
+
+
+class Edit:
+    """One session of edits; made by `edit`."""
+
+    def __init__(self, main: Graph) -> None:
+        self.main = main
+        self._output_of: dict[Tensor, list[Graph]] = {}
+        for scope in every_graph(main):
+            for tensor in scope.outputs:
+                self._output_of.setdefault(tensor, []).append(scope)
+        self._removed: set[Node] = set()
+        self._before: dict[Node, list[Node]] = {}
+        self._after: dict[Node, list[Node]] = {}
+        self._unread: dict[Tensor, Counter[Node]] = {}
+        self._scope_of: dict[Node, Graph] | None = None
+        self._names: set[str] | None = None
+        self.changed = False
+        """Whether anything was edited."""
+
+    def is_output(self, tensor: Tensor) -> bool:
+        """Whether a tensor is an output of any graph or function."""
+        return tensor in self._output_of
+
+    def uses(self, tensor: Tensor) -> int:
+        """How many node inputs read a tensor."""
+        late = self._unread.get(tensor)
+        return len(tensor.outputs) - (sum(late.values()) if late else 0)
+
+    def is_used(self, tensor: Tensor) -> bool:
+        """Whether a node reads a tensor or a graph gives it out."""
+        return tensor in self._output_of or self.uses(tensor) > 0
+
+    def sole_reader(self, tensor: Tensor) -> Node | None:
+        """The one node that reads a tensor, once, when nothing else does and no graph gives it out."""
+        if tensor in self._output_of or self.uses(tensor) != 1:
+            return None
+        late = self._unread.get(tensor) or Counter()
+        reader: Node = next(node for node in tensor.outputs if not late[node])
+        return reader
+
+    def was_removed(self, node: Node) -> bool:
+        """Whether this session removed a node; its place in `graph.nodes` is still there until the end."""
+        return node in self._removed
+
+    def scope_of(self, node: Node) -> Graph | None:
+        """The graph whose list holds a node; None for a node inserted in this session."""
+        if self._scope_of is None:
+            self._scope_of = {node: scope for scope in every_graph(self.main) for node in scope.nodes}
+        return self._scope_of.get(node)
+
+    def replace_all_uses(self, old: Tensor, new: Tensor) -> bool:
+        """Let every reader of `old` read `new`; where a graph gives `old` out, `new` takes its place and its name.
+
+        Returns False, with nothing done, where that cannot be: a graph output has to be produced by a node of that
+        very graph, and no tensor can be two outputs.
+        """
+        if old in self._output_of and not self._take_over_output(old, new):
+            return False
+        self.changed = True
+        late = self._unread.pop(old, None) or Counter()
+        keep: list[Node] = []
+        for reader in list(old.outputs):
+            if late[reader]:  # already pointed elsewhere
+                late[reader] -= 1
+                continue
+            list.__setitem__(reader.inputs, reader.inputs.index(old), new)
+            keep.append(reader)
+        list.clear(old.outputs)
+        list.extend(new.outputs, keep)
+        return True
+
+    def _take_over_output(self, old: Tensor, new: Tensor) -> bool:
+        scopes = self._output_of[old]
+        producer = new.inputs[0] if new.inputs else None
+        if len(scopes) != 1 or producer is None or new in self._output_of or not isinstance(new, Variable):
+            return False
+        home = self.scope_of(producer)
+        if scopes[0].outputs.count(old) != 1 or (home is not None and home is not scopes[0]):
+            return False
+        if isinstance(old, Variable):  # the output is declared as the file declared it
+            new.dtype, new.shape, new.type, new.info = old.dtype, old.shape, old.type, old.info
+        old.name, new.name = new.name, old.name
+        scope = scopes[0]
+        scope.outputs[scope.outputs.index(old)] = new
+        if old in scope.output_infos:
+            scope.output_infos[new] = scope.output_infos.pop(old)
+        self._output_of[new] = self._output_of.pop(old)
+        return True
+
+    def replace_input(self, node: Node, index: int, tensor: Tensor) -> None:
+        """Let one input of a node be another tensor."""
+        old = node.inputs[index]
+        if old is tensor:
+            return
+        self.changed = True
+        list.__setitem__(node.inputs, index, tensor)
+        list.append(tensor.outputs, node)
+        self._take_off(old, node)
+
+    def _take_off(self, tensor: Tensor, reader: Node) -> None:
+        if len(tensor.outputs) <= _SMALL:
+            list.remove(tensor.outputs, reader)
+        else:
+            self._unread.setdefault(tensor, Counter())[reader] += 1
+
+    def remove(self, node: Node) -> None:
+        """Remove a node whose outputs nothing reads.
+
+        Raises:
+            ValueError: One of its outputs is still read or given out.
+        """
+        for tensor in node.outputs:
+            if tensor.name and self.is_used(tensor):
+                raise ValueError(f"{node!r} cannot be removed: '{tensor.name}' is still used")
+        self.changed = True
+        self._removed.add(node)
+        for gone in with_inner_nodes([node]):
+            for tensor in gone.inputs:
+                self._take_off(tensor, gone)
+            list.clear(gone.inputs)
+        for tensor in node.outputs:
+            list.remove(tensor.inputs, node)
+        list.clear(node.outputs)
+
+    def insert_before(self, anchor: Node, *nodes: Node) -> None:
+        """Put new nodes just before `anchor`, in the graph that holds it; `anchor` may itself be removed."""
+        self.changed = True
+        self._before.setdefault(anchor, []).extend(nodes)
+
+    def insert_after(self, anchor: Node, *nodes: Node) -> None:
+        """Put new nodes just after `anchor`, in the graph that holds it; `anchor` may itself be removed."""
+        self.changed = True
+        self._after.setdefault(anchor, []).extend(nodes)
+
+    def fresh(self, prefix: str) -> str:
+        """A name that no tensor or node of the model has: the prefix, or the prefix and a number."""
+        if self._names is None:
+            self._names = set(_names(self.main))
+        name, number = prefix, 0
+        while name in self._names or not name:
+            number += 1
+            name = f"{prefix}_{number}"
+        self._names.add(name)
+        return name
+
+    def finish(self) -> None:
+        """Bring the node lists and the long reader lists up to date."""
+        for tensor, late in self._unread.items():
+            drop_readers(tensor, late)
+        self._unread.clear()
+        anchors = self._removed | self._before.keys() | self._after.keys()
+        if not anchors:
+            return
+        for scope in every_graph(self.main):
+            if not anchors.isdisjoint(scope.nodes):
+                scope.nodes[:] = [node for old in scope.nodes for node in self._with_neighbours(old)]
+        self._removed.clear()
+        self._before.clear()
+        self._after.clear()
+        self._scope_of = None
+
+    def _with_neighbours(self, node: Node) -> Iterator[Node]:
+        if node in self._before:
+            for new in self._before[node]:
+                yield from self._with_neighbours(new)
+        if node not in self._removed:
+            yield node
+        if node in self._after:
+            for new in self._after[node]:
+                yield from self._with_neighbours(new)
+
+
+def with_inner_nodes(nodes: Iterable[Node]) -> Iterator[Node]:
+    """Nodes and all those in their subgraphs."""
+    for node in nodes:
+        yield node
+        if node.attrs:
+            for subgraph in node.subgraphs(recursive=True):
+                yield from subgraph.nodes
+
+
+def drop_readers(tensor: Tensor, gone: Counter[Node]) -> None:
+    """Take readers off a tensor's list in one sweep, each as often as `gone` says."""
+    kept = []
+    left = Counter(gone)
+    for reader in tensor.outputs:
+        if left[reader] > 0:
+            left[reader] -= 1
+        else:
+            kept.append(reader)
+    list.__setitem__(tensor.outputs, slice(None), kept)
+
+
+def detach(nodes: Iterable[Node]) -> None:
+    """Cut dead nodes, those in their subgraphs too, off their tensors: one sweep over each tensor touched."""
+    unread: dict[Tensor, Counter[Node]] = {}
+    for node in with_inner_nodes(nodes):
+        for tensor in node.inputs:
+            unread.setdefault(tensor, Counter())[node] += 1
+        for tensor in node.outputs:
+            list.clear(tensor.inputs)
+        list.clear(node.inputs)
+        list.clear(node.outputs)
+    for tensor, gone in unread.items():
+        drop_readers(tensor, gone)
+
+
+def _names(main: Graph) -> Iterator[str]:
+    for scope in every_graph(main):
+        yield from (info.name for info in scope.stray_infos)
+        yield from (tensor.name for tensor in (*scope.inputs, *scope.constants, *scope.outputs))
+        for node in scope.nodes:
+            yield node.name
+            yield from (tensor.name for tensor in (*node.inputs, *node.outputs))

@@ -1,0 +1,56 @@
+"""Read a model file. Weights stay on disk until somebody reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+from onnx import ModelProto
+
+from onnxopt.errors import BadModel
+from onnxopt.ir.external import ExternalData
+from onnxopt.ir.graph import Graph
+from onnxopt.ir.importer import from_proto
+
+_PROTOBUF_LIMIT = 2**31 - 1
+
+
+def load(path: str | Path) -> Graph:
+    """The graph of a model file.
+
+    Raises:
+        BadModel: The file is missing, truncated, no ONNX model, over protobuf's 2 GB, or contradicts itself.
+        UnsafePath: Its external data lie outside its folder, or behind a symbolic link.
+    """
+    path = Path(path)
+    model = _parse(path)
+    try:
+        return from_proto(model, ExternalData(path.parent, str(path)).values)
+    except BadModel as error:
+        text = str(error)
+        raise type(error)(text if text.startswith(str(path)) else f"{path}: {text}") from None
+
+
+def _parse(path: Path) -> ModelProto:
+    try:
+        if not path.is_file():
+            raise BadModel(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+        size = path.stat().st_size
+        if size > _PROTOBUF_LIMIT:
+            raise BadModel(
+                f"{path}: {size / 1e9:.1f} GB, but an ONNX file holds at most 2 GB; weights go into external data"
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadModel(f"{path}: cannot be read: {error.strerror}") from None
+    if not data:
+        raise BadModel(f"{path}: the file is empty")
+    try:
+        model = ModelProto.FromString(data)
+    except DecodeError:
+        raise BadModel(f"{path}: truncated, or not an ONNX file") from None
+    if not model.HasField("graph") or not model.HasField("ir_version"):
+        raise BadModel(
+            f"{path}: not an ONNX file, or a truncated one: it has no {'graph' if model.ir_version else 'IR version'}"
+        )
+    return model

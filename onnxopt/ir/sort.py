@@ -1,0 +1,60 @@
+"""Topological order: stable, iterative, and nothing moves in a graph that is sorted already."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from onnxopt.errors import BadModel
+from onnxopt.ir.graph import Graph, every_graph
+from onnxopt.ir.node import Node
+
+
+def sort(graph: Graph) -> bool:
+    """Sort every scope of a model; return whether any node moved.
+
+    Raises:
+        BadModel: The nodes form a cycle; one of them is named.
+    """
+    return any([sort_scope(scope) for scope in every_graph(graph)])
+
+
+def sort_scope(graph: Graph) -> bool:
+    """Sort one scope: among the nodes that could come next, the one that stood first comes first."""
+    place = {node: index for index, node in enumerate(graph.nodes)}
+    if all(place.get(needed, -1) < index for node, index in place.items() for needed in producers(node)):
+        return False
+    waits: list[int] = [0] * len(place)
+    readers: list[list[int]] = [[] for _ in place]
+    for node, index in place.items():
+        for needed in {place[needed] for needed in producers(node) if needed in place}:
+            readers[needed].append(index)
+            waits[index] += 1
+    ready = [index for index, count in enumerate(waits) if count == 0]
+    order = []
+    while ready:
+        index = heapq.heappop(ready)
+        order.append(index)
+        for reader in readers[index]:
+            waits[reader] -= 1
+            if waits[reader] == 0:
+                heapq.heappush(ready, reader)
+    if len(order) < len(place):
+        stuck = graph.nodes[next(index for index, count in enumerate(waits) if count)]
+        raise BadModel(f"graph '{graph.name}' has a cycle through node '{stuck.name}' ({stuck.op})")
+    graph.nodes[:] = [graph.nodes[index] for index in order]
+    return True
+
+
+def producers(node: Node) -> Iterator[Node]:
+    """The nodes whose outputs a node reads, itself or in its subgraphs."""
+    for tensor in node.inputs:
+        if tensor.inputs:
+            yield tensor.inputs[0]
+    if node.attrs:
+        for subgraph in node.subgraphs():
+            for inner in subgraph.nodes:
+                yield from producers(inner)
+            for tensor in subgraph.outputs:
+                if tensor.inputs:
+                    yield tensor.inputs[0]

@@ -1,0 +1,121 @@
+"""What a pass is, and what it is given while it runs."""
+
+from __future__ import annotations
+
+import enum
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+if TYPE_CHECKING:
+    from onnxopt import ir
+    from onnxopt.data import DataSet
+
+T = TypeVar("T")
+
+
+class Preserves(enum.Enum):
+    """What a pass promises about the outputs; `--verify-each` and the tests hold it to that."""
+
+    BITS = "bits"
+    """The same outputs, bit for bit."""
+    VALUES = "values"
+    """The same outputs within floating-point reassociation."""
+    ACCURACY = "accuracy"
+    """Approximate by design: pruning, quantization."""
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """One transformation of a graph.
+
+    A subclass is a frozen dataclass: its fields are its options, documented by the string below each field; its
+    docstring is its help; its name is the file's (`fold_constants.py` is `fold-constants`), or the class's for a plug-in.
+    """
+
+    preserves: ClassVar[Preserves] = Preserves.BITS
+
+    @abstractmethod
+    def run(self, graph: ir.Graph, ctx: Context) -> bool:
+        """Edit `graph` in place; return whether anything changed."""
+
+    @classmethod
+    def pass_name(cls) -> str:
+        """`FoldConstants` is `fold-constants`."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """One rewrite that a pass made, or would have made."""
+
+    pass_name: str
+    what: str
+    where: str
+
+
+@dataclass
+class Context:
+    """Everything a pass may ask of its surroundings."""
+
+    target: str | None = None
+    """The target that the graph is being prepared for (`onnx`, `qnn`, `tensorrt`, `coreml`); None is any."""
+    data: DataSet | None = None
+    """Calibration data, streamed; never evaluation data."""
+    limit: int | None = None
+    """Allow only the first `limit` rewrites of the whole run; None is no limit."""
+    report_progress: Callable[[str, int, int], None] | None = None
+    """Called as (what, done, total) by long steps."""
+    current: str = ""
+    """The name of the pass that is running."""
+    rewrites: list[Rewrite] = field(default_factory=list)
+    """Every rewrite so far, in order."""
+    refusals: list[Rewrite] = field(default_factory=list)
+    """Every near match that a pass refused, with its reason as `what`."""
+    statistics: Counter[str] = field(default_factory=Counter)
+    """Figures by `pass: what`."""
+    warnings: list[str] = field(default_factory=list)
+    """What the user should know though nothing failed, one line each."""
+
+    def allow(self, what: str, node: ir.Node | str = "") -> bool:
+        """Ask before each single rewrite of `node`; an allowed one is recorded.
+
+        This one gate gives `--limit`, bisecting to the rewrite, and the list of what was done where. A pass that is
+        refused leaves the node as it is and goes on.
+        """
+        if self.limit is not None and len(self.rewrites) >= self.limit:
+            return False
+        self.rewrites.append(Rewrite(self.current, what, describe(node)))
+        return True
+
+    def refuse(self, reason: str, node: ir.Node | str) -> None:
+        """Record why a near match of `node` was left alone; `--explain` prints it."""
+        self.refusals.append(Rewrite(self.current, reason, describe(node)))
+
+    def count(self, what: str, amount: int = 1) -> None:
+        """Add to a figure of the running pass, printed by `--timing` and in the JSON."""
+        self.statistics[f"{self.current}: {what}"] += amount
+
+    def warn(self, message: str) -> None:
+        """Tell the user one line, named after the running pass."""
+        self.warnings.append(f"{self.current}: {message}" if self.current else message)
+
+    def progress(self, items: Iterable[T], what: str, total: int) -> Iterable[T]:
+        """Yield `items`, reporting how many of `total` are done."""
+        for done, item in enumerate(items):
+            if self.report_progress:
+                self.report_progress(what, done, total)
+            yield item
+        if self.report_progress:
+            self.report_progress(what, total, total)
+
+
+def describe(node: ir.Node | str) -> str:
+    """A node as messages name it: operator and name, or its first output where it has no name."""
+    if isinstance(node, str):
+        return node
+    name = node.name or next((f"-> {out.name}" for out in node.outputs if out.name), "unnamed")
+    return f"{node.op} {name}"

@@ -1,0 +1,1 @@
+"""The built-in passes, one file each: `passes/fold_constants.py` is `fold-constants`."""
