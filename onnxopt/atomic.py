@@ -38,7 +38,7 @@ def replacing(path: str | Path, *, sync: bool = True) -> Iterator[BinaryIO]:
                 if sync:
                     os.fsync(file.fileno())
                 if is_nameless:
-                    os.link(f"/proc/self/fd/{file.fileno()}", hidden, follow_symlinks=True)
+                    _give_name(file.fileno(), hidden)
             hidden.replace(target)
         except BaseException:
             with suppress(FileNotFoundError):
@@ -56,6 +56,14 @@ def _open(target: Path, hidden: Path) -> tuple[BinaryIO, bool]:
             if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
                 raise
     return hidden.open("x+b"), False
+
+
+def _give_name(descriptor: int, path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:  # with a folder given, Python calls linkat(2) and follows the link that /proc makes of the descriptor
+        os.link(f"/proc/self/fd/{descriptor}", path.name, dst_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
 
 
 def _reason(error: OSError) -> str:

@@ -1,5 +1,6 @@
 """The graph: graphsurgeon's classes with identity semantics, loaded and saved without loss, edited in O(uses)."""
 
+from onnxopt.ir.adopt import adopt
 from onnxopt.ir.edit import Edit, edit
 from onnxopt.ir.exporter import to_proto
 from onnxopt.ir.graph import Function, Graph, every_graph, every_node
@@ -10,6 +11,7 @@ from onnxopt.ir.save import save
 from onnxopt.ir.sort import sort
 from onnxopt.ir.sweep import sweep
 from onnxopt.ir.tensor import Constant, Tensor, Variable
+from onnxopt.ir.text import to_text
 
 __all__ = [
     "Constant",
@@ -19,6 +21,7 @@ __all__ = [
     "Node",
     "Tensor",
     "Variable",
+    "adopt",
     "edit",
     "every_graph",
     "every_node",
@@ -28,4 +31,5 @@ __all__ = [
     "sort",
     "sweep",
     "to_proto",
+    "to_text",
 ]

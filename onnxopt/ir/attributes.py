@@ -19,7 +19,8 @@ from onnxopt.ir.values import SparseValues, Values
 
 A = AttributeProto
 _FIELDS = {
-    A.FLOAT: "f", A.INT: "i", A.STRING: "s", A.TENSOR: "t", A.GRAPH: "g", A.SPARSE_TENSOR: "sparse_tensor", A.TYPE_PROTO: "tp",
+    A.FLOAT: "f", A.INT: "i", A.STRING: "s", A.TENSOR: "t", A.GRAPH: "g", A.SPARSE_TENSOR: "sparse_tensor",
+    A.TYPE_PROTO: "tp",
     A.FLOATS: "floats", A.INTS: "ints", A.STRINGS: "strings", A.TENSORS: "tensors", A.GRAPHS: "graphs",
     A.SPARSE_TENSORS: "sparse_tensors", A.TYPE_PROTOS: "type_protos",
 }  # fmt: skip
@@ -109,7 +110,7 @@ class AttributeWriter:
             out.type = shell.type if shell is not None else convert_to_onnx_attr_type(value.type)
         else:
             value = _normalized(value)
-            code = _code_of(value)
+            code: Any = _code_of(value)
             if code is None:
                 code = shell.type if shell is not None and value == [] else A.UNDEFINED
                 if code == A.UNDEFINED and (shell is None or value != []):
@@ -122,7 +123,7 @@ class AttributeWriter:
             if shell.HasField("doc_string"):
                 out.doc_string = shell.doc_string
 
-    def _fill(self, out: AttributeProto, code: int, value: Any) -> None:
+    def _fill(self, out: AttributeProto, code: Any, value: Any) -> None:
         if code in (A.INT, A.FLOAT):
             setattr(out, _FIELDS[code], value)
         elif code in (A.INTS, A.FLOATS):
@@ -149,7 +150,7 @@ class AttributeWriter:
 
 
 def _sparse(value: Any) -> Any:
-    return value._values.tensor if isinstance(value, Constant) else value
+    return value._values.tensor if isinstance(value, Constant) and isinstance(value._values, SparseValues) else value
 
 
 def _encoded(text: str | bytes) -> bytes:

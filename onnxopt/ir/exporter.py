@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, numpy_helper
@@ -128,7 +129,7 @@ class _Exporter:
         out.quantization_annotation.extend(graph.quantization_annotation)
 
     def _inputs(self, graph: Graph, out: GraphProto) -> None:
-        """The inputs, and in a model of IR version 3 or less its initializers, at the places that the file gave them."""
+        """The inputs; in a model of IR version 3 or less also its initializers, where the file listed them."""
         for variable in graph.inputs:
             if isinstance(variable, Variable) and variable.default is not None:
                 self.place(variable.default, out.initializer.add())
@@ -138,12 +139,16 @@ class _Exporter:
         for name in graph.listed if must_list else ():
             if name in listed:
                 write_info(listed.pop(name), out.input.add(), graph.listed[name])
-            elif (variable := next(real, None)) is not None:
-                write_info(variable, out.input.add())
+            else:
+                for variable in islice(real, 1):
+                    write_info(variable, out.input.add())
         for variable in real:
             write_info(variable, out.input.add())
-        for constant in listed.values():
-            write_info(constant, out.input.add())
+        if graph is self.main:
+            declared = set(graph.constants)
+            for constant in listed.values():
+                if constant not in declared:
+                    write_info(constant, out.input.add())
 
     def _value_infos(self, graph: Graph, out: Any) -> None:
         declared = {id(tensor) for tensor in (*graph.inputs, *graph.outputs)}

@@ -118,6 +118,16 @@ class Graph(gs.Graph):  # type: ignore[misc]
 
         return copy_graph(self, tensor_map)
 
+    def layer(self, inputs: Any = None, outputs: Any = None, *args: Any, **options: Any) -> Any:
+        """Make a node at the end of the graph, as graphsurgeon's `layer` does; return its outputs.
+
+        Strings name new tensors (a number is added), arrays and numbers become constants. Unlike graphsurgeon's it
+        does not look at the whole graph for each name.
+        """
+        from onnxopt.ir.layer import layer
+
+        return layer(self, inputs, outputs, *args, **options)
+
     def toposort(self, recurse_subgraphs: bool = True, recurse_functions: bool = True, mode: str = "full") -> Graph:
         """Sort the nodes, stably; graphsurgeon's signature for `onnxopt.ir.sort`."""
         from onnxopt.ir.sort import sort_scope

@@ -20,7 +20,7 @@ from onnxopt.ir.values import InlineValues, SparseValues, Values
 
 ReadValues = Callable[[TensorProto], Values]
 _LISTED_ARE_CONSTANT = 4
-"""Below this IR version every initializer must be listed as an input and is constant all the same (IR specification)."""
+"""Below this IR version every initializer must be listed as an input, and is constant all the same (IR.md)."""
 
 
 def inline_values(tensor: TensorProto) -> Values:

@@ -74,11 +74,11 @@ class Links(list[Any]):
         for elem in old:
             self._unlink(elem)
 
-    def __iadd__(self, elems: Iterable[Any]) -> Links:  # type: ignore[override,misc]
+    def __iadd__(self, elems: Iterable[Any]) -> Links:
         self.extend(elems)
         return self
 
-    def __add__(self, other: Iterable[Any]) -> list[Any]:  # type: ignore[override]
+    def __add__(self, other: Iterable[Any]) -> list[Any]:
         return list(self) + list(other)
 
     def __copy__(self) -> list[Any]:

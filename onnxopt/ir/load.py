@@ -46,7 +46,7 @@ def _parse(path: Path) -> ModelProto:
     if not data:
         raise BadModel(f"{path}: the file is empty")
     try:
-        model = ModelProto.FromString(data)
+        model: ModelProto = ModelProto.FromString(data)
     except DecodeError:
         raise BadModel(f"{path}: truncated, or not an ONNX file") from None
     if not model.HasField("graph") or not model.HasField("ir_version"):

@@ -56,9 +56,9 @@ def save(graph: Graph, path: str | Path, *, external: bool | None = None, sync: 
             writer = _DataFile(file, data.name)
             model = to_proto(graph, place=writer.place)
         _write(model, path, sync)
-        old_data = [file for file in old_data if file != data]
-    for file in old_data:
-        file.unlink(missing_ok=True)
+        old_data = [stale for stale in old_data if stale != data]
+    for stale in old_data:
+        stale.unlink(missing_ok=True)
 
 
 def _write(model: ModelProto, path: Path, sync: bool) -> None:

@@ -16,7 +16,8 @@ def sort(graph: Graph) -> bool:
     Raises:
         BadModel: The nodes form a cycle; one of them is named.
     """
-    return any([sort_scope(scope) for scope in every_graph(graph)])
+    moved = [sort_scope(scope) for scope in every_graph(graph)]  # every one: `any` would stop at the first
+    return any(moved)
 
 
 def sort_scope(graph: Graph) -> bool:

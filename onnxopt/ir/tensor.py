@@ -80,8 +80,8 @@ class Variable(Tensor, gs.Variable):  # type: ignore[misc]
         """Turn this very object into a Constant; all its links stay."""
         for field in ("dtype", "shape", "type", "default"):
             self.__dict__.pop(field, None)
-        self.__class__ = Constant  # type: ignore[assignment]
-        constant: Constant = self  # type: ignore[assignment]
+        self.__class__ = Constant
+        constant: Constant = self
         constant.__dict__.update(_values=values, data_location=data_location, _export_dtype=export_dtype)
         return constant
 
@@ -115,7 +115,7 @@ class Constant(Tensor, gs.Constant):  # type: ignore[misc]
             return self._values.read()
         if not isinstance(self._values, np.ndarray):
             return np.asarray(self.values)
-        view = self._values.view()
+        view: Array = self._values.view()
         view.flags.writeable = False
         return view
 
@@ -145,8 +145,8 @@ class Constant(Tensor, gs.Constant):  # type: ignore[misc]
         shape = list(self.shape if shape is None else shape)
         for field in ("_values", "data_location", "_export_dtype"):
             self.__dict__.pop(field, None)
-        self.__class__ = Variable  # type: ignore[assignment]
-        variable: Variable = self  # type: ignore[assignment]
+        self.__class__ = Variable
+        variable: Variable = self
         variable.__dict__.update(dtype=dtype, shape=shape, type="tensor_type")
         return variable
 

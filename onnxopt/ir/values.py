@@ -153,5 +153,5 @@ def _require_complete(tensor: TensorProto, elements: int) -> None:
         expected = packed if packed is not None and packed < elements else elements
     if expected is not None and found != expected:
         raise BadModel(
-            f"tensor '{tensor.name}' of shape {list(tensor.dims)} needs {expected} values or bytes, the file has {found}"
+            f"tensor '{tensor.name}' of shape {list(tensor.dims)} needs {expected} values or bytes, it has {found}"
         )

@@ -1,1 +1,1 @@
-""""""
+"""What a run tells: tables for people, JSON for programs."""

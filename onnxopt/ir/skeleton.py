@@ -1,0 +1,222 @@
+"""What follows from a model's interface and operators: onnx's shape inference, run on a skeleton of the model.
+
+The skeleton is the model without its large weights and, of what the file declares, only the interface and the outputs
+of operators that onnx cannot infer. What the inference then says of a value rests on no declaration that may be stale.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from onnx import GraphProto, ModelProto, NodeProto, TensorShapeProto, TypeProto, ValueInfoProto, shape_inference
+
+from onnxopt.errors import BadModel
+from onnxopt.ir import dtypes
+from onnxopt.ir.declared import facts, write_info
+from onnxopt.ir.exporter import to_proto
+from onnxopt.ir.graph import Graph
+from onnxopt.ir.node import Node
+from onnxopt.ir.schema import find_schema
+from onnxopt.ir.tensor import Dim, Shape, Tensor, Variable
+
+_SMALL = 1024
+"""Weights of at most so many bytes go into the skeleton: shapes, axes and scalars, whose values inference needs."""
+
+
+class Facts(NamedTuple):
+    """What is known of a value; None is not known."""
+
+    dtype: dtypes.DType | None = None
+    shape: Shape | None = None
+    kind: str | None = None
+    """`tensor_type`, `sequence_type`, ...; the dtype of a sequence is that of its tensors, and it has no shape."""
+
+    def __str__(self) -> str:
+        kind = "" if self.kind in (None, "tensor_type") else f"{self.kind.removesuffix('_type')} of "
+        dtype = "?" if self.dtype is None else "string" if self.dtype == dtypes.STRING else str(self.dtype)
+        shape = "" if self.shape is None else f"[{','.join('?' if dim is None else str(dim) for dim in self.shape)}]"
+        return f"{kind}{dtype}{shape}"
+
+
+class Derived(NamedTuple):
+    """What onnx inferred."""
+
+    facts: dict[Tensor, Facts]
+    """Of the values of the main graph and its subgraphs, by the tensor."""
+    types: dict[Tensor, TypeProto]
+    """The full types of those that are no plain tensors."""
+    problems: list[str]
+    """Why nothing could be inferred of single nodes, one line each."""
+
+
+class Skeleton:
+    """The skeleton of a main graph and all its subgraphs."""
+
+    def __init__(self, graph: Graph, dims: Mapping[str, int] | None = None) -> None:
+        """Make the skeleton; with `dims`, these symbols stand for numbers, and an input without a batch size has 1."""
+        self.graph = graph
+        self.dims = dims or {}
+        self.model: ModelProto = to_proto(graph, max_inline=_SMALL)
+        self._calls = {(function.domain, function.name) for function in graph.functions}
+        self._inferable: dict[tuple[str, str | None], bool] = {}
+        for scope, proto in paired(graph, self.model.graph):
+            self._strip(scope, proto)
+            self._name_nodes(proto.node)
+            for info in (*proto.input, *proto.value_info, *proto.output):
+                self._bind(info)
+        if dims is not None:
+            for info in self.model.graph.input:
+                _fix_batch(info)
+
+    def _strip(self, scope: Graph, proto: GraphProto) -> None:
+        inferred: set[str] = set()
+        opaque: set[str] = set()
+        for node in scope.nodes:
+            names = inferred if self._can_infer(node, scope) else opaque
+            names.update(tensor.name for tensor in node.outputs)
+        kept = [info for info in proto.value_info if info.name in opaque]
+        del proto.value_info[:]
+        proto.value_info.extend(kept)
+        for output in proto.output:
+            if output.name in inferred:
+                output.ClearField("type")
+        # the default of an input that the caller may override says nothing about its value
+        defaults = {tensor.name for tensor in scope.inputs if isinstance(tensor, Variable) and tensor.default}
+        if defaults:
+            fixed = [tensor for tensor in proto.initializer if tensor.name not in defaults]
+            del proto.initializer[:]
+            proto.initializer.extend(fixed)
+
+    def _can_infer(self, node: Node, scope: Graph) -> bool:
+        key = (node.op, node.domain)
+        if key not in self._inferable:
+            schema = find_schema(node.op, node.domain, scope.opset_of(node.domain))
+            self._inferable[key] = (node.domain, node.op) in self._calls or (
+                schema is not None
+                and (schema.has_type_and_shape_inference_function or schema.has_function)  # type: ignore[attr-defined]
+            )
+        return self._inferable[key]
+
+    def _name_nodes(self, nodes: Iterable[NodeProto]) -> None:
+        for node in nodes:
+            if not node.name:  # onnx names a node in its messages by this alone
+                node.name = f"-> {next((name for name in node.output if name), '?')}"
+
+    def _bind(self, info: ValueInfoProto) -> None:
+        for dim in _dims(info.type):
+            if dim.dim_param in self.dims:
+                dim.dim_value = self.dims[dim.dim_param]
+            elif dim.dim_value < 0:  # some old exporters say -1 for unknown
+                dim.ClearField("value")
+
+    def declare(self, known: Mapping[Tensor, Facts]) -> None:
+        """Add declarations of values that inference left open, for the values behind them."""
+        for scope, proto in paired(self.graph, self.model.graph):
+            outputs = {info.name: info for info in proto.output}
+            for node in scope.nodes:
+                for tensor in node.outputs:
+                    if tensor in known:
+                        place = outputs.get(tensor.name) or proto.value_info.add(name=tensor.name)
+                        _write(tensor, known[tensor], place)
+
+    def infer(self) -> Derived:
+        """Run onnx's inference.
+
+        Raises:
+            BadModel: onnx cannot process the model at all.
+        """
+        declared = self._symbols()
+        model, problems = _run(self.model)
+        found = Derived({}, {}, problems)
+        for scope, proto in paired(self.graph, model.graph):
+            types = {info.name: info.type for info in (*proto.value_info, *proto.input, *proto.output)}
+            own = () if scope is self.graph else scope.inputs
+            for tensor in (*own, *(tensor for node in scope.nodes for tensor in node.outputs)):
+                if tensor.name in types and types[tensor.name].WhichOneof("value"):
+                    _read(tensor, types[tensor.name], declared, found)
+        return found
+
+    def _symbols(self) -> set[str]:
+        """The symbols that the skeleton declares; all others that come out of onnx are its own inventions."""
+        return {
+            dim.dim_param
+            for _, proto in paired(self.graph, self.model.graph)
+            for info in (*proto.input, *proto.value_info, *proto.output)
+            for dim in _dims(info.type)
+        }
+
+
+def paired(graph: Graph, proto: GraphProto) -> Iterator[tuple[Graph, GraphProto]]:
+    """A graph and its subgraphs at every depth, each with its own proto in the export of `graph`."""
+    yield graph, proto
+    for node, node_proto in zip(graph.nodes, proto.node, strict=True):
+        for value, attribute in zip(node.attrs.values(), node_proto.attribute, strict=True) if node.attrs else ():
+            if isinstance(value, Graph):
+                yield from paired(value, attribute.g)
+            elif isinstance(value, list):
+                for subgraph, inner in zip(value, attribute.graphs, strict=False):
+                    yield from paired(subgraph, inner)
+
+
+def _run(model: ModelProto) -> tuple[ModelProto, list[str]]:
+    try:
+        try:  # strict inference tells of every node that failed, but then gives nothing else
+            return shape_inference.infer_shapes(model, data_prop=True, strict_mode=True), []
+        except shape_inference.InferenceError as error:
+            inferred = shape_inference.infer_shapes(model, data_prop=True, strict_mode=False)
+            return inferred, _problems(str(error))
+    except Exception as error:  # whatever onnx and protobuf throw at an odd model
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadModel(f"onnx's shape inference gave up on the model: {reason}") from error
+
+
+def _problems(text: str) -> list[str]:
+    found = []
+    for part in re.split(r"(?:^|\n|\s)(?=\(op_type:)", text)[1:]:
+        line = " ".join(part.split())
+        if "Cannot parse data from external tensors" in line:  # the skeleton's own doing; the type is inferred still
+            continue
+        line = re.sub(r"^\(op_type:(\w+)(?:, node name: (.*?))?\): ", r"\1 \2: ", line)
+        found.append(re.sub(r"\[(Shape|Type)InferenceError\] ", "", line))
+    return found
+
+
+def _dims(declared: TypeProto) -> Iterable[TensorShapeProto.Dimension]:
+    while (kind := declared.WhichOneof("value")) in ("sequence_type", "optional_type"):
+        declared = declared.sequence_type.elem_type if kind == "sequence_type" else declared.optional_type.elem_type
+    if kind == "tensor_type":
+        return declared.tensor_type.shape.dim
+    return declared.sparse_tensor_type.shape.dim if kind == "sparse_tensor_type" else ()
+
+
+def _fix_batch(info: ValueInfoProto) -> None:
+    for dim in list(_dims(info.type))[:1]:
+        if not dim.WhichOneof("value"):
+            dim.dim_value = 1
+
+
+def _write(tensor: Tensor, known: Facts, place: ValueInfoProto) -> None:
+    if known.kind != "tensor_type" and tensor.info is not None:
+        place.type.CopyFrom(tensor.info.type)
+    else:
+        write_info(Variable(tensor.name, known.dtype, known.shape, known.kind), place)
+
+
+def _read(tensor: Tensor, declared: TypeProto, symbols: set[str], found: Derived) -> None:
+    dtype, shape, kind = facts(declared)
+    if shape is not None:
+        shape = [_known(dim, symbols) for dim in shape]
+    found.facts[tensor] = Facts(dtype, shape, kind)
+    if kind != "tensor_type":
+        full = TypeProto()
+        full.CopyFrom(declared)
+        for dim in _dims(full):
+            if dim.dim_param and dim.dim_param not in symbols:
+                dim.ClearField("value")
+        found.types[tensor] = full
+
+
+def _known(dim: Dim, symbols: set[str]) -> Dim:
+    return None if isinstance(dim, str) and dim not in symbols else dim

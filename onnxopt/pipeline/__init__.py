@@ -1,0 +1,1 @@
+"""Passes, the text and objects of a pipeline, the manager that runs it, and the instruments that watch."""
