@@ -54,7 +54,7 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our stdout has enough
         sys.stderr.close()
         sys.exit(0)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the user gets a line and a status
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         _end(f"internal error, please report it ({reason}); --debug shows where", _INTERNAL, debug)
 

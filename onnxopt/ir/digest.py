@@ -59,19 +59,25 @@ def converted(constant: Constant) -> Array:
 def _stored_bytes(constant: Constant, values: Values) -> Iterable[bytes | memoryview]:
     if constant._export_dtype is None:
         if isinstance(values, MappedValues):
-            return _file_bytes(values)
+            return file_bytes(values)
         if isinstance(values, InlineValues) and values.tensor.HasField("raw_data"):
             return (values.tensor.raw_data,)
     return _array_bytes(converted(constant))
 
 
-def _file_bytes(values: MappedValues) -> Iterator[bytes]:
-    done = 0
-    while done < values.length:
-        chunk = os.pread(values.file.fileno(), min(CHUNK, values.length - done), values.offset + done)
-        if not chunk:
-            raise BadModel(f"{values.file.path}: ended while '{values.tensor.name}' was read")
-        done += len(chunk)
+def file_bytes(values: MappedValues, size: int = CHUNK) -> Iterator[bytes]:
+    """The stored bytes, `size` at a time.
+
+    Raises:
+        BadModel: The file has become shorter.
+    """
+    for start in range(0, values.length, size):
+        wanted, chunk = min(size, values.length - start), b""
+        while len(chunk) < wanted:
+            more = os.pread(values.file.fileno(), wanted - len(chunk), values.offset + start + len(chunk))
+            if not more:
+                raise BadModel(f"{values.file.path}: ended while '{values.tensor.name}' was read")
+            chunk = chunk + more if chunk else more
         yield chunk
 
 
@@ -83,7 +89,7 @@ def _array_bytes(array: Array) -> Iterator[bytes | memoryview]:
     elif dtypes.stored_bytes(dtypes.to_onnx(array.dtype), array.size) != array.nbytes:
         yield raw_data(array)
     else:
-        yield memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        yield np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def raw_data(array: Array) -> bytes:

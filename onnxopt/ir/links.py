@@ -29,8 +29,8 @@ class Links(list[Any]):
 
     def append(self, elem: Any) -> None:
         """Add one element at the end."""
+        self._link(elem)  # first: what is no tensor or node must not get into the list
         super().append(elem)
-        self._link(elem)
 
     def extend(self, elems: Iterable[Any]) -> None:
         """Add elements at the end."""
@@ -39,13 +39,16 @@ class Links(list[Any]):
 
     def insert(self, index: SupportsIndex, elem: Any) -> None:
         """Add one element before `index`."""
-        super().insert(index, elem)
         self._link(elem)
+        super().insert(index, elem)
 
     def remove(self, elem: Any) -> None:
-        """Remove the first occurrence of this very element."""
-        remove_identical(self, elem)
-        self._unlink(elem)
+        """Remove the first occurrence of this very element; ValueError where there is none."""
+        for index, candidate in enumerate(self):
+            if candidate is elem:
+                del self[index]
+                return
+        raise ValueError(f"{elem!r} is not in the list")
 
     def pop(self, index: SupportsIndex = -1) -> Any:
         """Remove and return the element at `index`."""
@@ -62,11 +65,12 @@ class Links(list[Any]):
     def __setitem__(self, index: Any, value: Any) -> None:
         old = self[index] if isinstance(index, slice) else [self[index]]
         new = list(value) if isinstance(index, slice) else [value]
+        ends = [getattr(elem, self.field) for elem in new]
         super().__setitem__(index, new if isinstance(index, slice) else value)
         for elem in old:
             self._unlink(elem)
-        for elem in new:
-            self._link(elem)
+        for end in ends:
+            list.append(end, self.owner)
 
     def __delitem__(self, index: Any) -> None:
         old = self[index] if isinstance(index, slice) else [self[index]]
@@ -88,10 +92,27 @@ class Links(list[Any]):
         return list(self)
 
 
+class Linked:
+    """What has `inputs` and `outputs`: assigning to one fills the list that is there, as in graphsurgeon."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        links = self.__dict__.get(name) if name in ("inputs", "outputs") else None
+        if links is None:
+            object.__setattr__(self, name, value)
+        elif links is not value:  # `node.inputs += ...` assigns the list to itself
+            links[:] = value
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise TypeError(f"{self!r} cannot be taken out of its graph; use its method copy(), or onnxopt.ir.save")
+
+
 def remove_identical(items: list[Any], item: object) -> None:
-    """Remove the first occurrence of this very object; ValueError where there is none."""
-    for index, candidate in enumerate(items):
-        if candidate is item:
-            list.__delitem__(items, index)
+    """Remove one occurrence of this very object; ValueError where there is none.
+
+    Looks from both ends: who rewires the readers of a tensor one by one goes forwards or backwards through them.
+    """
+    for index, (first, last) in enumerate(zip(items, reversed(items), strict=True)):
+        if first is item or last is item:
+            list.__delitem__(items, index if first is item else -1 - index)
             return
     raise ValueError(f"{item!r} is not in the list")

@@ -94,8 +94,7 @@ class Skeleton:
         if key not in self._inferable:
             schema = find_schema(node.op, node.domain, scope.opset_of(node.domain))
             self._inferable[key] = (node.domain, node.op) in self._calls or (
-                schema is not None
-                and (schema.has_type_and_shape_inference_function or schema.has_function)  # type: ignore[attr-defined]
+                schema is not None and (schema.has_type_and_shape_inference_function or schema.has_function)  # type: ignore[attr-defined]
             )
         return self._inferable[key]
 

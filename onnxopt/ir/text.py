@@ -51,9 +51,8 @@ def _header(graph: Graph) -> Iterator[str]:
     model = graph.model
     version = graph.ir_version or model.ir_version or _ir_version_for(graph.opset, bool(graph.functions))
     entries = [f"ir_version: {version}, opset_import: {_opsets(graph)}"]
-    for field in ("producer_name", "producer_version", "domain"):
-        if getattr(model, field):
-            entries.append(f"{field}: {quoted(getattr(model, field))}")
+    fields = [(field, getattr(model, field)) for field in ("producer_name", "producer_version", "domain")]
+    entries += [f"{field}: {quoted(text)}" for field, text in fields if text]
     if model.model_version:
         entries.append(f"model_version: {model.model_version}")
     notes = []
@@ -92,6 +91,7 @@ class Printer:
         self.names: dict[str, str] = {"": '""'}
 
     def name(self, name: str) -> str:
+        """A name as the syntax wants it."""
         known = self.names.get(name)
         if known is None:
             known = self.names[name] = identifier(name)
@@ -99,9 +99,9 @@ class Printer:
 
     def graph(self, graph: Graph, indent: str, before: str) -> Iterator[str]:
         """A main graph or subgraph; `before` stands before its name."""
-        ins = [self.input(tensor) for tensor in graph.inputs]
-        outs = [self.typed(_output_type(graph, tensor), tensor) for tensor in graph.outputs]
-        declared = [self.initializer(constant, graph) for constant in self.homes.initializers(graph)]
+        ins = [self._input(tensor) for tensor in graph.inputs]
+        outs = [self._typed(_output_type(graph, tensor), tensor) for tensor in graph.outputs]
+        declared = [self._initializer(constant, graph) for constant in self.homes.initializers(graph)]
         declared += [(f"{declared_type(info.type)} {self.name(info.name)}", []) for info in graph.stray_infos]
         head = f"{indent}{before}{self.name(graph.name)} "
         if declared:
@@ -110,13 +110,13 @@ class Printer:
             yield f"{indent}> {{"
         else:
             yield from _signature(head, ins, outs, indent, " {")
-        yield from self.about(graph, f"{indent}  ")
+        yield from self._about(graph, f"{indent}  ")
         declared_outputs = set(graph.outputs)
         for node in graph.nodes:
             yield from self.node(node, f"{indent}  ", declared_outputs)
         yield f"{indent}}}"
 
-    def about(self, graph: Graph, indent: str) -> Iterator[str]:
+    def _about(self, graph: Graph, indent: str) -> Iterator[str]:
         """What the syntax has no place for, as comments."""
         if graph.doc_string and not isinstance(graph, Function):
             yield f"{indent}# doc_string: {shortened(graph.doc_string, _DOC)}"
@@ -134,24 +134,25 @@ class Printer:
             props = {pair.key: pair.value for pair in entry.quant_parameter_tensor_names}
             yield f"{indent}# quantization_annotation {self.name(entry.tensor_name)}: {_props(props)}"
 
-    def typed(self, type_: str, tensor: Tensor) -> Item:
+    def _typed(self, type_: str, tensor: Tensor) -> Item:
         return f"{type_} {self.name(tensor.name)}".lstrip(), []
 
-    def input(self, tensor: Tensor) -> Item:
-        text, notes = self.typed(type_of(tensor), tensor)
+    def _input(self, tensor: Tensor) -> Item:
+        text, notes = self._typed(type_of(tensor), tensor)
         default = tensor.default if isinstance(tensor, Variable) else None
         if default is None:
             return text, notes
         data, notes = tensor_data(default)
         return f"{text} = {data}", notes
 
-    def initializer(self, constant: Constant, graph: Graph) -> Item:
+    def _initializer(self, constant: Constant, graph: Graph) -> Item:
         data, notes = tensor_data(constant)
         if constant in graph.unused and not constant.outputs:
             notes.append("unused")
         return f"{constant_type(constant)} {self.name(constant.name)} = {data}", notes + remarks(constant)
 
     def function(self, function: Function) -> Iterator[str]:
+        """A local function, with its header."""
         entries = [f"domain: {quoted(function.domain)}"]
         if function.overload:
             entries.append(f"overload: {quoted(function.overload)}")
@@ -166,12 +167,12 @@ class Printer:
             for name, value in function.attrs.items()
         ]
         head = self.name(function.name) + (f" <{', '.join(attrs)}>" if attrs else "") + " "
-        ins = [self.typed(type_of(tensor), tensor) for tensor in function.inputs]
-        outs = [self.typed(type_of(tensor), tensor) for tensor in function.outputs]
+        ins = [self._typed(type_of(tensor), tensor) for tensor in function.inputs]
+        outs = [self._typed(type_of(tensor), tensor) for tensor in function.outputs]
         infos = [f"{declared_type(info.type)} {self.name(info.name)}" for info in function.stray_infos]
         between = f" <{', '.join(infos)}>" if infos else ""
         yield from _signature(head, ins, outs, "", f"{between} {{{_comment(notes)}")
-        yield from self.about(function, "  ")
+        yield from self._about(function, "  ")
         for constant in self.homes.initializers(function):  # written as nodes: a function has no initializers
             data, notes = tensor_data(constant)
             value = f"{constant_type(constant)} {data}"
@@ -195,19 +196,19 @@ class Printer:
         notes: list[str] = []
         shells = node.attr_shells or {}
         if not node.attrs:
-            yield f"{head} ({ins}){self.closing(node, notes, declared)}"
+            yield f"{head} ({ins}){self._closing(node, notes, declared)}"
         elif not any(True for _ in node.subgraphs()):
             attrs = [attribute(name, value, shells.get(name), notes) for name, value in node.attrs.items()]
-            yield f"{head} <{', '.join(attrs)}> ({ins}){self.closing(node, notes, declared)}"
+            yield f"{head} <{', '.join(attrs)}> ({ins}){self._closing(node, notes, declared)}"
         else:
             yield f"{head} ({ins}) <"
             last = len(node.attrs) - 1
             for index, (name, value) in enumerate(node.attrs.items()):
-                block = self.block(name, value, shells.get(name), f"{indent}  ", notes)
+                block = self._block(name, value, shells.get(name), f"{indent}  ", notes)
                 yield from _separated(block, index < last)
-            yield f"{indent}>{self.closing(node, notes, declared)}"
+            yield f"{indent}>{self._closing(node, notes, declared)}"
 
-    def block(
+    def _block(
         self, name: str, value: Any, shell: AttributeProto | None, indent: str, notes: list[str]
     ) -> Iterator[str]:
         """An attribute of a node with subgraphs, on lines of its own."""
@@ -221,7 +222,7 @@ class Printer:
         else:
             yield indent + attribute(name, value, shell, notes)
 
-    def closing(self, node: Node, notes: list[str], declared: Collection[Tensor]) -> str:
+    def _closing(self, node: Node, notes: list[str], declared: Collection[Tensor]) -> str:
         """The comment at the end of a node: notes on its attributes, types of its outputs, doc string, metadata."""
         types = [type_of(tensor) if tensor.name else "" for tensor in node.outputs]
         if any(text and tensor not in declared for text, tensor in zip(types, node.outputs, strict=True)):

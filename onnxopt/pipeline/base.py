@@ -33,7 +33,8 @@ class Pass(ABC):
     """One transformation of a graph.
 
     A subclass is a frozen dataclass: its fields are its options, documented by the string below each field; its
-    docstring is its help; its name is the file's (`fold_constants.py` is `fold-constants`), or the class's for a plug-in.
+    docstring is its help; its name is the class's in kebab case, and the file's: `FoldConstants` in `fold_constants.py`
+    is `fold-constants`.
     """
 
     preserves: ClassVar[Preserves] = Preserves.BITS

@@ -1,0 +1,1 @@
+"""Computing what a model computes from constants alone: what folding passes share."""

@@ -1,0 +1,136 @@
+"""The geometry of a convolution: kernel, strides, padding, dilations; sizes, MACs and parameters that follow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from onnxopt.ir.linear.match import NoMatch, attribute, constant_of, is_given
+from onnxopt.ir.node import Node
+from onnxopt.ir.tensor import Constant, Tensor, Variable
+
+Sizes = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Attributes of a Conv, defaults filled in."""
+
+    kernel: Sizes
+    strides: Sizes
+    pads: Sizes
+    """Begin of every spatial axis, then end of every one; zeros under `auto_pad`."""
+    dilations: Sizes
+    auto_pad: str
+    """`NOTSET`, or `SAME_UPPER` or `SAME_LOWER`; VALID is NOTSET without pads."""
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether every output position reads one input position, none of them padding."""
+        return set(self.kernel) == {1} and not self.pads_data
+
+    @property
+    def pads_data(self) -> bool:
+        """Whether zeros may be put round the data. SAME needs none for a kernel of 1."""
+        return any(self.pads) or (self.auto_pad != "NOTSET" and set(self.kernel) != {1})
+
+    def output_sizes(self, data: Sizes) -> Sizes:
+        """Spatial sizes of the output (operator specification, Conv)."""
+        if self.auto_pad != "NOTSET":
+            return tuple(-(-size // stride) for size, stride in zip(data, self.strides, strict=True))
+        half = len(self.kernel)
+        return tuple(
+            max((size + begin + end - dilation * (kernel - 1) - 1) // stride + 1, 0)
+            for size, begin, end, dilation, kernel, stride in zip(
+                data, self.pads[:half], self.pads[half:], self.dilations, self.kernel, self.strides, strict=True
+            )
+        )
+
+    def padded(self, more: Sizes) -> Geometry:
+        """The same, with more zeros round the data.
+
+        Raises:
+            NoMatch: Its padding depends on the size of the data.
+        """
+        if self.auto_pad != "NOTSET":
+            raise NoMatch(f"its auto_pad={self.auto_pad} pads by the size of the data")
+        return replace(self, pads=tuple(a + b for a, b in zip(self.pads, more, strict=True)))
+
+
+def read_geometry(node: Node, kernel: Sizes) -> Geometry:
+    """The geometry of a Conv whose weights have these spatial sizes.
+
+    Raises:
+        NoMatch: An attribute is set by a function's caller or has another length than the kernel.
+    """
+    rank = len(kernel)
+    strides = tuple(attribute(node, "strides", None) or [1] * rank)
+    dilations = tuple(attribute(node, "dilations", None) or [1] * rank)
+    auto_pad = attribute(node, "auto_pad", "") or "NOTSET"
+    pads = tuple(attribute(node, "pads", None) or [0] * 2 * rank)
+    if auto_pad != "NOTSET":  # the specification lets neither be given with the other; onnxruntime goes by auto_pad
+        pads = (0,) * 2 * rank
+    if auto_pad == "VALID":
+        auto_pad = "NOTSET"
+    if len(strides) != rank or len(dilations) != rank or len(pads) != 2 * rank:
+        raise NoMatch(f"its attributes do not fit a kernel of {rank} axes")
+    return Geometry(tuple(kernel), strides, pads, dilations, auto_pad)
+
+
+def write_geometry(node: Node, geometry: Geometry) -> None:
+    """Give a Conv this geometry; attributes that say what they say already stay as they are."""
+    if read_geometry(node, geometry.kernel) == geometry and "kernel_shape" not in node.attrs:
+        return
+    node.attrs.pop("auto_pad", None)
+    node.attrs["kernel_shape"] = list(geometry.kernel)
+    node.attrs["strides"] = list(geometry.strides)
+    node.attrs["dilations"] = list(geometry.dilations)
+    if geometry.auto_pad == "NOTSET":
+        node.attrs["pads"] = list(geometry.pads)
+    else:
+        node.attrs.pop("pads", None)
+        node.attrs["auto_pad"] = geometry.auto_pad
+
+
+def known_shape(tensor: Tensor) -> list[int | str | None] | None:
+    """A tensor's declared shape, or what follows of it from the Conv or BatchNormalization that produced it."""
+    if isinstance(tensor, Constant):
+        return list(tensor.shape)
+    if isinstance(tensor, Variable) and tensor.shape is not None:
+        return list(tensor.shape)
+    node = tensor.producer
+    if node is None or not node.is_op("Conv") or (weight := constant_of(node.inputs[1])) is None:
+        return None
+    return [None, weight.shape[0], *[None] * (len(weight.shape) - 2)]
+
+
+def spatial_sizes(tensor: Tensor) -> Sizes | None:
+    """Sizes of the axes after batch and channels, where all are known numbers."""
+    shape = known_shape(tensor)
+    if shape is None or len(shape) < 3:
+        return None
+    sizes = tuple(size for size in shape[2:] if isinstance(size, int))
+    return sizes if len(sizes) == len(shape) - 2 else None
+
+
+def batch_size(tensor: Tensor) -> int:
+    """The number of samples, 1 where it is not known."""
+    shape = known_shape(tensor)
+    return shape[0] if shape and isinstance(shape[0], int) else 1
+
+
+def positions(node: Node) -> int | None:
+    """Output positions of a Conv: samples times spatial sizes; None where these are not known."""
+    sizes = spatial_sizes(node.outputs[0])
+    if sizes is None and (data := spatial_sizes(node.inputs[0])) is not None:
+        weight = constant_of(node.inputs[1])
+        if weight is None:
+            return None
+        sizes = read_geometry(node, weight.shape[2:]).output_sizes(data)
+    return None if sizes is None else batch_size(node.inputs[0]) * math.prod(sizes)
+
+
+def conv_parameters(node: Node) -> int:
+    """Elements of a Conv's constant weights and bias."""
+    constants = [constant_of(node.inputs[index]) for index in (1, 2) if is_given(node, index)]
+    return sum(math.prod(constant.shape) for constant in constants if constant is not None)
