@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,35 +19,69 @@ from onnxopt.errors import OnnxoptError
 def replacing(path: str | Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """Write a file that takes `path`'s place when the block ends, and leaves it alone when the block fails.
 
-    Where the file system can, the new file has no name until it is complete, so that even SIGKILL leaves nothing
-    behind (open(2), O_TMPFILE); elsewhere it has a hidden name beside the target, removed on failure.
+    Where the file system can, the new file has no name until it is complete (open(2), O_TMPFILE); elsewhere it has a
+    hidden name beside the target. It is removed on failure, and after SIGKILL by whoever writes `path` next. The new
+    file has the permissions of the one that it replaces.
 
     Args:
         path: The file to write. A symbolic link is followed: its target is replaced.
-        sync: Bring the bytes to the disk before the name changes, so that a power cut too leaves a whole file.
+        sync: Bring the bytes to the disk before the name changes, and the name after, so that a power cut too leaves
+            a whole file.
 
     Raises:
-        OnnxoptError: The folder is missing or read-only, or the disk is full.
+        OnnxoptError: The folder is missing or read-only, the disk is full, or `path` is no regular file.
     """
     target = Path(os.path.realpath(path))
     hidden = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
+    is_callers = False
     try:
+        mode = _mode_of(target, path)
+        _remove_abandoned(target)
         file, is_nameless = _open(target, hidden)
         try:
-            with file:
+            with file:  # closed, and its lock released, only under its final name
+                with suppress(OSError):  # no locks on this file system: then nobody removes it either
+                    flock(file, LOCK_EX)
+                is_callers = True
                 yield file
-                file.flush()
-                if sync:
-                    os.fsync(file.fileno())
+                is_callers = False
+                _complete(file, mode, sync)
                 if is_nameless:
                     _give_name(file.fileno(), hidden)
-            hidden.replace(target)
+                hidden.replace(target)
         except BaseException:
             with suppress(FileNotFoundError):
                 hidden.unlink()
             raise
+        if sync:
+            _sync_folder(target.parent)
     except OSError as error:
+        if is_callers and error.filename is not None:  # the block failed at a file of its own
+            raise
         raise OnnxoptError(f"cannot write {path}: {_reason(error)}; what was there before is unchanged") from error
+
+
+def _mode_of(target: Path, path: str | Path) -> int | None:
+    """The permissions of the file that is there; None where there is none. A device must not be replaced by a file."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(mode):
+        raise OnnxoptError(f"cannot write {path}: it is no regular file, and stays as it is")
+    return stat.S_IMODE(mode)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove what killed processes left of earlier tries: hidden files of this target that nobody holds a lock on."""
+    for left in target.parent.glob(f".{_literal(target.name)}.*.tmp"):
+        with suppress(OSError), left.open("rb") as file:
+            flock(file, LOCK_EX | LOCK_NB)
+            left.unlink()
+
+
+def _literal(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def _open(target: Path, hidden: Path) -> tuple[BinaryIO, bool]:
@@ -58,6 +94,15 @@ def _open(target: Path, hidden: Path) -> tuple[BinaryIO, bool]:
     return hidden.open("x+b"), False
 
 
+def _complete(file: BinaryIO, mode: int | None, sync: bool) -> None:
+    file.flush()
+    if mode is not None:
+        with suppress(OSError):  # a file system without permissions
+            os.fchmod(file.fileno(), mode)
+    if sync:
+        os.fsync(file.fileno())
+
+
 def _give_name(descriptor: int, path: Path) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     try:  # with a folder given, Python calls linkat(2) and follows the link that /proc makes of the descriptor
@@ -66,8 +111,17 @@ def _give_name(descriptor: int, path: Path) -> None:
         os.close(folder)
 
 
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # without it, a power cut may bring the old file back, whole as it was
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def _reason(error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "no room left on the disk"
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return "the folder is read-only"

@@ -7,8 +7,9 @@ from onnx import TypeProto
 from onnxopt.errors import BadModel
 from onnxopt.ir.dtypes import to_onnx
 from onnxopt.ir.graph import Graph
+from onnxopt.ir.shapes import declaration
 from onnxopt.ir.skeleton import Skeleton, paired
-from onnxopt.ir.tensor import Tensor
+from onnxopt.ir.tensor import Tensor, Variable
 
 
 def proven_types(graph: Graph) -> dict[Tensor, TypeProto]:
@@ -30,6 +31,7 @@ def proven_types(graph: Graph) -> dict[Tensor, TypeProto]:
         found = skeleton.infer().facts
     except BadModel:
         return {}
+    found.update((tensor, declaration(tensor)) for tensor in graph.inputs if isinstance(tensor, Variable))
     types = {}
     for tensor, facts in found.items():
         if facts.kind == "tensor_type" and facts.shape is not None and facts.dtype is not None:

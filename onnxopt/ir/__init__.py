@@ -1,8 +1,10 @@
 """The graph: graphsurgeon's classes with identity semantics, loaded and saved without loss, edited in O(uses)."""
 
 from onnxopt.ir.adopt import adopt
+from onnxopt.ir.diff import GraphDiff, diff, unified
 from onnxopt.ir.edit import Edit, edit
 from onnxopt.ir.exporter import to_proto
+from onnxopt.ir.fingerprint import fingerprint
 from onnxopt.ir.graph import Function, Graph, every_graph, every_node
 from onnxopt.ir.importer import from_proto
 from onnxopt.ir.load import load
@@ -18,13 +20,16 @@ __all__ = [
     "Edit",
     "Function",
     "Graph",
+    "GraphDiff",
     "Node",
     "Tensor",
     "Variable",
     "adopt",
+    "diff",
     "edit",
     "every_graph",
     "every_node",
+    "fingerprint",
     "from_proto",
     "load",
     "save",
@@ -32,4 +37,5 @@ __all__ = [
     "sweep",
     "to_proto",
     "to_text",
+    "unified",
 ]

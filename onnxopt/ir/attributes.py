@@ -6,25 +6,28 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, TensorProto, TypeProto, numpy_helper
+from onnx import AttributeProto, GraphProto, SparseTensorProto, TensorProto, TypeProto, numpy_helper
 from onnx_graphsurgeon.util.misc import convert_from_onnx_attr_type, convert_to_onnx_attr_type
 
 from onnxopt.errors import BadModel
 from onnxopt.ir import dtypes
-from onnxopt.ir.declared import read_props
+from onnxopt.ir.fields import read_props, text
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.node import Node
 from onnxopt.ir.tensor import Constant
 from onnxopt.ir.values import SparseValues, Values
 
 A = AttributeProto
-_FIELDS = {
+_FIELDS: dict[Any, str] = {
     A.FLOAT: "f", A.INT: "i", A.STRING: "s", A.TENSOR: "t", A.GRAPH: "g", A.SPARSE_TENSOR: "sparse_tensor",
     A.TYPE_PROTO: "tp",
     A.FLOATS: "floats", A.INTS: "ints", A.STRINGS: "strings", A.TENSORS: "tensors", A.GRAPHS: "graphs",
     A.SPARSE_TENSORS: "sparse_tensors", A.TYPE_PROTOS: "type_protos",
 }  # fmt: skip
 _LISTS = {A.FLOATS, A.INTS, A.STRINGS, A.TENSORS, A.GRAPHS, A.SPARSE_TENSORS, A.TYPE_PROTOS}
+_PLAIN = {A.INT, A.INTS, A.FLOAT, A.FLOATS}
+_MAY_BE_UNSET = {A.INT, A.FLOAT, A.STRING, *_LISTS}
+"""Types of which a writer may leave out the value that is protobuf's default: 0, the empty text, no items."""
 
 
 def read_attribute(
@@ -33,40 +36,45 @@ def read_attribute(
     read_graph: Callable[[GraphProto], Graph],
     read_values: Callable[[TensorProto], Values],
 ) -> None:
-    """Put one attribute into `node.attrs`, as graphsurgeon would, and what that loses into `node.attr_shells`."""
-    code, name = proto.type, proto.name
+    """Put one attribute into `node.attrs`, as graphsurgeon would, and what that loses into `node.attr_shells`.
+
+    Raises:
+        BadModel: It is given twice, has no value, or one that is not of its type.
+    """
+    code: Any = proto.type
+    name = text(proto.name)
+    if name in node.attrs:
+        raise BadModel(f"attribute '{name}' of {node.label} is given twice")
     if proto.ref_attr_name:
-        node.attrs[name] = Node.AttributeRef(proto.ref_attr_name, convert_from_onnx_attr_type(code))
-        return _keep_shell(proto, node)
-    if code == A.INT:  # the two commonest kinds, first and without a detour
-        node.attrs[name] = proto.i
-    elif code == A.INTS:
-        node.attrs[name] = list(proto.ints)
-    else:
-        if code == A.UNDEFINED:  # files older than IR version 2 give no type
-            code = next((known for known, field in _FIELDS.items() if _is_set(proto, known, field)), code)
-        if code not in _FIELDS:
-            raise BadModel(f"attribute '{name}' of node '{node.name}' ({node.op}) has no type and no value")
-        value = getattr(proto, _FIELDS[code])
+        node.attrs[name] = Node.AttributeRef(text(proto.ref_attr_name), convert_from_onnx_attr_type(code))
+        node.keep_shell(name, proto)
+        return
+    if code == A.UNDEFINED:  # files older than IR version 2 give no type
+        code = next((known for known in _FIELDS if _is_set(proto, known)), code)
+    has_value = _is_set(proto, code)
+    if not has_value and (code not in _MAY_BE_UNSET or any(_is_set(proto, other) for other in _FIELDS)):
+        raise BadModel(f"attribute '{name}' of {node.label} has no value of its type")
+    value = getattr(proto, _FIELDS[code])
+    if code not in _PLAIN:
         read = _reader(read_graph, read_values)
-        node.attrs[name] = [read(item) for item in value] if code in _LISTS else read(value)
-    if proto.HasField("doc_string") or node.attrs[name] == [] or code != proto.type:
-        _keep_shell(proto, node)
-    return None
+        value = [read(item) for item in value] if code in _LISTS else read(value)
+    node.attrs[name] = list(value) if code in _LISTS else value
+    if not has_value or code != proto.type or proto.HasField("doc_string"):
+        node.keep_shell(name, _shell(proto, has_value))
 
 
-def _is_set(proto: AttributeProto, code: int, field: str) -> bool:
-    return len(getattr(proto, field)) > 0 if code in _LISTS else proto.HasField(field)
+def _is_set(proto: AttributeProto, code: int) -> bool:
+    if code in _LISTS:
+        return len(getattr(proto, _FIELDS[code])) > 0
+    return code in _FIELDS and proto.HasField(_FIELDS[code])
 
 
-def _keep_shell(proto: AttributeProto, node: Node) -> None:
-    if node.attr_shells is None:
-        node.attr_shells = {}
-    shell = A(name=proto.name)
-    for field in ("type", "doc_string", "ref_attr_name"):
+def _shell(proto: AttributeProto, has_value: bool) -> AttributeProto:
+    shell = A(name=proto.name) if has_value else A()
+    for field in ("type", "doc_string"):
         if proto.HasField(field):
             setattr(shell, field, getattr(proto, field))
-    node.attr_shells[proto.name] = shell
+    return shell
 
 
 def _reader(read_graph: Callable[[GraphProto], Graph], read_values: Callable[[TensorProto], Values]) -> Any:
@@ -79,11 +87,11 @@ def _reader(read_graph: Callable[[GraphProto], Graph], read_values: Callable[[Te
         if isinstance(value, GraphProto):
             return read_graph(value)
         if isinstance(value, TensorProto):
-            constant = Constant(value.name, read_values(value))
+            constant = Constant(text(value.name), read_values(value))
             read_props(value, constant)
             return constant
-        if type(value).__name__ == "SparseTensorProto":
-            return Constant(value.values.name, SparseValues(value))
+        if isinstance(value, SparseTensorProto):
+            return Constant(text(value.values.name), SparseValues(value))
         return value
 
     return read
@@ -104,24 +112,23 @@ class AttributeWriter:
         Raises:
             BadModel: The value is of no type that ONNX knows.
         """
-        out.name = name
         if isinstance(value, Node.AttributeRef):
-            out.ref_attr_name = value.name
-            out.type = shell.type if shell is not None else convert_to_onnx_attr_type(value.type)
-        else:
-            value = _normalized(value)
-            code: Any = _code_of(value)
-            if code is None:
-                code = shell.type if shell is not None and value == [] else A.UNDEFINED
-                if code == A.UNDEFINED and (shell is None or value != []):
-                    raise BadModel(f"attribute '{name}' of {owner}: ONNX has no type for {value!r}")
-            out.type = code
-            self._fill(out, code, value)
+            if shell is not None and shell.ref_attr_name:
+                out.CopyFrom(shell)
+            else:
+                out.type = convert_to_onnx_attr_type(value.type)
+            out.name, out.ref_attr_name = name, value.name
+            return
+        value = _normalized(value)
+        code: Any = _code_of(value)
+        if code is None and value == [] and shell is not None:
+            code = shell.type
+        if not code:
+            raise BadModel(f"attribute '{name}' of {owner}: ONNX has no type for {value!r}")
+        out.name, out.type = name, code
+        self._fill(out, code, value)
         if shell is not None:
-            if not shell.HasField("type"):
-                out.ClearField("type")
-            if shell.HasField("doc_string"):
-                out.doc_string = shell.doc_string
+            _restore(shell, out)
 
     def _fill(self, out: AttributeProto, code: Any, value: Any) -> None:
         if code in (A.INT, A.FLOAT):
@@ -149,6 +156,16 @@ class AttributeWriter:
                     place.CopyFrom(_sparse(item))
 
 
+def _restore(shell: AttributeProto, out: AttributeProto) -> None:
+    """Bring back what the file said beyond the value, and leave out what it did not say."""
+    if shell.HasField("doc_string"):
+        out.doc_string = shell.doc_string
+    if not shell.HasField("name") and out.type == shell.type and not getattr(out, _FIELDS[out.type]):
+        out.ClearField(_FIELDS[out.type])
+    if not shell.HasField("type"):
+        out.ClearField("type")
+
+
 def _sparse(value: Any) -> Any:
     return value._values.tensor if isinstance(value, Constant) and isinstance(value._values, SparseValues) else value
 
@@ -165,7 +182,9 @@ def _normalized(value: Any) -> Any:
         return Constant("", value)
     if isinstance(value, TensorProto):
         return Constant(value.name, numpy_helper.to_array(value))
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, SparseTensorProto):
+        return Constant(value.values.name, SparseValues(value))
+    if isinstance(value, (list, tuple, range)):
         return [item.item() if isinstance(item, np.generic) else item for item in value]
     return value.item() if isinstance(value, np.generic) else value
 

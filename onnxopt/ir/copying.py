@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from onnx import ModelProto
+from onnx import ModelProto, OperatorSetIdProto
 
-from onnxopt.ir.graph import Function, Graph
+from onnxopt.ir.graph import Function, Graph, every_graph
 from onnxopt.ir.importer import gc_paused
+from onnxopt.ir.node import copy_attribute
 from onnxopt.ir.tensor import Constant, Tensor
 
 G = TypeVar("G", bound=Graph)
@@ -19,22 +20,24 @@ def copy_graph(graph: Graph, tensor_map: dict[Tensor, Tensor] | None = None) -> 
         twin = _copy_into(graph, Graph(), {} if tensor_map is None else tensor_map)
         if tensor_map is None:
             twin._functions = [copy_function(function) for function in graph.functions]
-            for scope in (twin, *twin.subgraphs(recursive=True), *twin._functions):
+            for scope in every_graph(twin):
                 scope._functions = twin._functions
         return twin
 
 
 def copy_function(function: Function) -> Function:
     """A copy of one local function."""
-    twin = Function(function.name, function.domain, attrs=dict(function.attrs), overload=function.overload)
-    twin.attr_shells = function.attr_shells
+    attrs = {name: copy_attribute(value, None) for name, value in function.attrs.items()}
+    twin = Function(function.name, function.domain, attrs=attrs, overload=function.overload)
+    twin.attr_shells, twin.header = function.attr_shells, function.header
     return _copy_into(function, twin, {})
 
 
 def _copy_into(graph: Graph, twin: G, tensors: dict[Tensor, Tensor]) -> G:
     for field in ("name", "doc_string", "opset", "ir_version", "name_idx", "__name__"):
         setattr(twin, field, getattr(graph, field))
-    twin.import_domains = None if graph.import_domains is None else list(graph.import_domains)
+    if graph.import_domains is not None:
+        twin.import_domains = [OperatorSetIdProto.FromString(e.SerializeToString()) for e in graph.import_domains]
     twin.metadata_props = dict(graph.metadata_props)
     twin.model = ModelProto.FromString(graph.model.SerializeToString())
     twin.shell = graph.shell

@@ -8,6 +8,7 @@ from onnx import TensorShapeProto, TypeProto, ValueInfoProto
 
 from onnxopt.errors import BadModel
 from onnxopt.ir import dtypes
+from onnxopt.ir.fields import text, write_props
 from onnxopt.ir.tensor import Constant, Dim, Shape, Tensor, Variable
 
 _SHAPED = ("tensor_type", "sparse_tensor_type")
@@ -34,7 +35,7 @@ def _dim(dim: TensorShapeProto.Dimension) -> Dim:
     kind = dim.WhichOneof("value")
     if kind == "dim_value":
         return int(dim.dim_value)
-    return dim.dim_param or None if kind == "dim_param" else None
+    return text(dim.dim_param) or None if kind == "dim_param" else None
 
 
 def write_info(tensor: Tensor, out: ValueInfoProto, info: ValueInfoProto | None = None) -> None:
@@ -47,7 +48,7 @@ def write_info(tensor: Tensor, out: ValueInfoProto, info: ValueInfoProto | None 
     if isinstance(tensor, Variable):
         _write_type(tensor, out.type if _has_facts(tensor) or out.HasField("type") else TypeProto())
         stamp(tensor, out)
-    elif isinstance(tensor, Constant) and not out.HasField("type"):
+    elif isinstance(tensor, Constant) and (tensor.is_new or not out.HasField("type")):
         _write_tensor_type(out.type.tensor_type, tensor.dtype, list(tensor.shape))
 
 
@@ -99,19 +100,3 @@ def stamp(tensor: Tensor, out: Any) -> None:
         out.doc_string = tensor.doc_string
     if "_metadata_props" in tensor.__dict__:
         write_props(tensor.metadata_props, out)
-
-
-def write_props(props: dict[str, str], out: Any) -> None:
-    """Write metadata into any message that has `metadata_props`, where it differs."""
-    if {entry.key: entry.value for entry in out.metadata_props} != props:
-        del out.metadata_props[:]
-        for key, value in props.items():
-            out.metadata_props.add(key=key, value=value)
-
-
-def read_props(message: Any, holder: Any) -> None:
-    """Read doc string and metadata of a message into a tensor or node, where there are any."""
-    if message.doc_string:
-        holder.doc_string = message.doc_string
-    if message.metadata_props:
-        holder.metadata_props.update({entry.key: entry.value for entry in message.metadata_props})

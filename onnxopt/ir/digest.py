@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -41,9 +42,8 @@ def digest(constant: Constant) -> str:
 
 def _hash(constant: Constant, chunks: Iterable[bytes | memoryview]) -> str:
     dtype = constant.dtype if constant._export_dtype is None else constant._export_dtype
-    state = hashlib.blake2b(f"{dtypes.to_onnx(dtype)}{list(constant.shape)}".encode(), digest_size=16)
-    if isinstance(constant._values, SparseValues):  # a sparse and a dense tensor of equal values are different models
-        state.update(b"sparse")
+    kind = "sparse" if isinstance(constant._values, SparseValues) else ""
+    state = hashlib.blake2b(f"{kind}{dtypes.to_onnx(dtype)}{list(constant.shape)}".encode(), digest_size=16)
     for chunk in chunks:
         state.update(chunk)
     return state.hexdigest()
@@ -57,6 +57,9 @@ def converted(constant: Constant) -> Array:
 
 
 def _stored_bytes(constant: Constant, values: Values) -> Iterable[bytes | memoryview]:
+    if isinstance(values, SparseValues):  # not the dense array: a few bytes of file may claim terabytes of it
+        parts = (values.tensor.values, values.tensor.indices)
+        return itertools.chain.from_iterable(_array_bytes(numpy_helper.to_array(part)) for part in parts)
     if constant._export_dtype is None:
         if isinstance(values, MappedValues):
             return file_bytes(values)
@@ -76,7 +79,7 @@ def file_bytes(values: MappedValues, size: int = CHUNK) -> Iterator[bytes]:
         while len(chunk) < wanted:
             more = os.pread(values.file.fileno(), wanted - len(chunk), values.offset + start + len(chunk))
             if not more:
-                raise BadModel(f"{values.file.path}: ended while '{values.tensor.name}' was read")
+                raise BadModel(f"{values.file.path}: ended while '{values.header.name}' was read")
             chunk = chunk + more if chunk else more
         yield chunk
 

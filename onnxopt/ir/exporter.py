@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, numpy_helper
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto
 
+from onnxopt.errors import BadModel
 from onnxopt.ir import dtypes
 from onnxopt.ir.attributes import AttributeWriter
-from onnxopt.ir.declared import stamp, write_info, write_props
+from onnxopt.ir.declared import stamp, write_info
+from onnxopt.ir.edit import with_inner_nodes
+from onnxopt.ir.fields import write_props
 from onnxopt.ir.graph import Function, Graph
 from onnxopt.ir.homes import Homes
 from onnxopt.ir.node import DEFAULT_DOMAINS, Node
 from onnxopt.ir.tensor import Constant, Variable
 from onnxopt.ir.values import InlineValues, MappedValues, SparseValues
+from onnxopt.ir.values import to_proto as array_to_proto
 
 Place = Callable[[Constant, TensorProto], None]
 """Writes a constant's type, shape and data, or where these are to be found, into a TensorProto."""
@@ -48,7 +52,7 @@ def inline(constant: Constant, out: TensorProto) -> None:
         array = constant.read()
         if constant._export_dtype is not None:
             array = array.astype(dtypes.to_numpy(dtypes.to_onnx(constant._export_dtype)))
-        out.CopyFrom(numpy_helper.from_array(array))
+        out.CopyFrom(array_to_proto(array))
     _name(constant, out)
 
 
@@ -56,9 +60,7 @@ def write_header(constant: Constant, out: TensorProto) -> None:
     """Everything of a TensorProto but its data."""
     values = constant._values
     if isinstance(values, MappedValues):
-        out.CopyFrom(values.tensor)
-        out.ClearField("data_location")
-        del out.external_data[:]
+        out.CopyFrom(values.header)
     else:
         out.dims.extend(constant.shape)
         out.data_type = dtypes.to_onnx(constant.dtype)
@@ -132,7 +134,10 @@ class _Exporter:
         """The inputs; in a model of IR version 3 or less also its initializers, where the file listed them."""
         for variable in graph.inputs:
             if isinstance(variable, Variable) and variable.default is not None:
-                self.place(variable.default, out.initializer.add())
+                default = out.initializer.add()
+                self.place(variable.default, default)
+                if default.name != variable.name:
+                    default.name = variable.name
         must_list = (self.main.ir_version or _LISTED_BELOW) < _LISTED_BELOW
         listed = {constant.name: constant for constant in self.homes.initializers(graph)} if must_list else {}
         real = iter(graph.inputs)
@@ -151,13 +156,13 @@ class _Exporter:
                     write_info(constant, out.input.add())
 
     def _value_infos(self, graph: Graph, out: Any) -> None:
-        declared = {id(tensor) for tensor in (*graph.inputs, *graph.outputs)}
+        declared = {*graph.inputs, *graph.outputs}
         for constant in self.homes.initializers(graph):
-            if constant.info is not None:
+            if constant.info is not None and (constant not in declared or constant in graph.output_infos):
                 write_info(constant, out.add())
         for node in graph.nodes:
             for tensor in node.outputs:
-                if tensor.name and id(tensor) not in declared and _is_declared(tensor):
+                if tensor.name and tensor not in declared and _is_declared(tensor):
                     write_info(tensor, out.add())
         out.extend(graph.stray_infos)
 
@@ -174,24 +179,24 @@ class _Exporter:
         if node.doc_string:
             out.doc_string = node.doc_string
         out.input.extend([tensor.name for tensor in node.inputs])
-        out.output.extend([tensor.name for tensor in node.outputs])
+        for tensor in node.outputs:
+            if isinstance(tensor, Constant):
+                raise BadModel(f"constant '{tensor.name}' is still an output of {node.label}: clear its inputs")
+            out.output.append(tensor.name)
         shells = node.attr_shells or {}
         for name, value in node.attrs.items():
-            if type(value) is int:
-                attribute = out.attribute.add(name=name, i=value, type=2)  # AttributeProto.INT
-                if name in shells:
-                    self.writer.write(name, value, attribute, shells[name], f"node '{node.name}' ({node.op})")
+            if type(value) is int and name not in shells:
+                out.attribute.add(name=name, i=value, type=2)  # AttributeProto.INT
             else:
-                self.writer.write(name, value, out.attribute.add(), shells.get(name), f"node '{node.name}' ({node.op})")
+                self.writer.write(name, value, out.attribute.add(), shells.get(name), node.label)
         if "_metadata_props" in node.__dict__:
             write_props(node.metadata_props, out)
 
     def function(self, function: Function, out: FunctionProto) -> None:
-        out.name, out.domain = function.name, function.domain
-        if function.overload:
-            out.overload = function.overload
-        if function.doc_string:
-            out.doc_string = function.doc_string
+        out.CopyFrom(function.header)
+        for field in ("name", "domain", "overload", "doc_string"):
+            if getattr(out, field) != getattr(function, field):
+                setattr(out, field, getattr(function, field))
         write_props(function.metadata_props, out)
         out.input.extend(tensor.name for tensor in function.inputs)
         out.output.extend(tensor.name for tensor in function.outputs)
@@ -204,15 +209,13 @@ class _Exporter:
                     name, value, out.attribute_proto.add(), shells.get(name), f"function '{function.name}'"
                 )
         for constant in self.homes.initializers(function):  # a FunctionProto has no initializers
-            node = Node("Constant", attrs={"value": Constant("", constant._values)})
+            name = "sparse_value" if isinstance(constant._values, SparseValues) else "value"
+            node = Node("Constant", attrs={name: Constant("", constant._values, None, constant._export_dtype)})
             self.node(node, out.node.add(output=[constant.name]))
         for node in function.nodes:
             self.node(node, out.node.add())
         self._value_infos(function, out.value_info)
-        for tensor in function.inputs:
-            if _is_declared(tensor):
-                write_info(tensor, out.value_info.add())
-        for tensor in function.outputs:
+        for tensor in dict.fromkeys((*function.inputs, *function.outputs)):
             if _is_declared(tensor):
                 write_info(tensor, out.value_info.add())
         out.opset_import.extend(_imports(function))
@@ -225,19 +228,16 @@ def _is_declared(tensor: Any) -> bool:
 
 
 def _imports(graph: Graph) -> list[OperatorSetIdProto]:
-    """The opset imports: the file's, with the default domain at `graph.opset`."""
+    """The opset imports: the file's, with the default domain at `graph.opset`, and 1 for domains that came since."""
     imports = [OperatorSetIdProto.FromString(entry.SerializeToString()) for entry in graph.import_domains or ()]
     defaults = [entry for entry in imports if entry.domain in DEFAULT_DOMAINS]
     for entry in defaults[:1]:
         if entry.version != graph.opset:
             entry.version = graph.opset
-    if not defaults and _uses_default_domain(graph.nodes):
-        imports.append(OperatorSetIdProto(domain="", version=graph.opset))
+    used = {"" if node.is_standard else node.domain or "" for node in with_inner_nodes(graph.nodes)}
+    known = {"" if entry.domain in DEFAULT_DOMAINS else entry.domain for entry in imports}
+    imports += [OperatorSetIdProto(domain=name, version=1 if name else graph.opset) for name in sorted(used - known)]
     return imports
-
-
-def _uses_default_domain(nodes: Iterable[Node]) -> bool:
-    return any(node.is_standard or any(_uses_default_domain(sub.nodes) for sub in node.subgraphs()) for node in nodes)
 
 
 def _ir_version_for(opset: int, has_functions: bool) -> int:

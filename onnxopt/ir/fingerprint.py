@@ -5,7 +5,16 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import (
+    AttributeProto,
+    FunctionProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    SparseTensorProto,
+    TensorProto,
+    numpy_helper,
+)
 
 from onnxopt.ir.digest import digest
 from onnxopt.ir.exporter import to_proto, write_header
@@ -74,6 +83,8 @@ def _normalize_graph(graph: GraphProto) -> None:
     _sort_props(graph)
     graph.initializer.sort(key=lambda tensor: tensor.name)
     graph.sparse_initializer.sort(key=lambda sparse: sparse.values.name)
+    for sparse in graph.sparse_initializer:
+        _normalize_sparse(sparse)
     graph.quantization_annotation.sort(key=lambda annotation: annotation.tensor_name)
     for infos in (graph.input, graph.output, graph.value_info):
         for info in infos:
@@ -114,6 +125,16 @@ def _normalize_attribute(attribute: AttributeProto) -> None:
     elif attribute.type == AttributeProto.GRAPHS:
         for graph in attribute.graphs:
             _normalize_graph(graph)
+    elif attribute.type == AttributeProto.SPARSE_TENSOR:
+        _normalize_sparse(attribute.sparse_tensor)
+
+
+def _normalize_sparse(sparse: SparseTensorProto) -> None:
+    for part in (sparse.values, sparse.indices):
+        plain = numpy_helper.from_array(numpy_helper.to_array(part), part.name)
+        plain.doc_string = part.doc_string
+        plain.metadata_props.extend(part.metadata_props)
+        part.CopyFrom(plain)
 
 
 def _clear_empty(message: Any, *fields: str) -> None:

@@ -6,7 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import onnx_graphsurgeon as gs
-from onnx import AttributeProto, GraphProto, ModelProto, OperatorSetIdProto, TensorAnnotation, ValueInfoProto
+from onnx import (
+    AttributeProto,
+    FunctionProto,
+    GraphProto,
+    ModelProto,
+    OperatorSetIdProto,
+    TensorAnnotation,
+    ValueInfoProto,
+)
 
 from onnxopt.ir.node import DEFAULT_DOMAINS, Node
 from onnxopt.ir.tensor import Constant, Tensor
@@ -39,6 +47,8 @@ class Graph(gs.Graph):  # type: ignore[misc]
         doc_string: str | None = None,
         opset: int | None = None,
         import_domains: list[OperatorSetIdProto] | None = None,
+        producer_name: str | None = None,
+        producer_version: str | None = None,
         functions: Sequence[Function] | None = None,
         ir_version: int | None = None,
     ) -> None:
@@ -53,7 +63,7 @@ class Graph(gs.Graph):  # type: ignore[misc]
         self.name_idx = 0
         self._functions: list[Function] = list(functions or ())
         self.metadata_props: dict[str, str] = {}
-        self.model: ModelProto = ModelProto()
+        self.model: ModelProto = ModelProto(producer_name=producer_name, producer_version=producer_version)
         """The model around a main graph: domain, version, doc string, metadata_props, training info; no graph in it."""
         self.shell: GraphProto = GraphProto()
         self.constants: list[Constant] = []
@@ -118,6 +128,20 @@ class Graph(gs.Graph):  # type: ignore[misc]
 
         return copy_graph(self, tensor_map)
 
+    def __copy__(self) -> Graph:
+        return self.copy()
+
+    def __deepcopy__(self, memo: object) -> Graph:
+        return self.copy()
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise TypeError(f"{self!r} cannot be pickled; save it with onnxopt.ir.save")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # a protocol's question, and not the name of an operator that was registered
+            raise AttributeError(name)
+        return super().__getattr__(name)
+
     def layer(self, inputs: Any = None, outputs: Any = None, *args: Any, **options: Any) -> Any:
         """Make a node at the end of the graph, as graphsurgeon's `layer` does; return its outputs.
 
@@ -180,9 +204,13 @@ class Function(Graph, gs.Function):  # type: ignore[misc]
         ir_version: int | None = None,
         overload: str = "",
     ) -> None:
-        super().__init__(nodes, inputs, outputs, name, doc_string, opset, import_domains, functions, ir_version)
+        super().__init__(
+            nodes, inputs, outputs, name, doc_string, opset, import_domains, functions=functions, ir_version=ir_version
+        )
         self.domain = gs.Function.DEFAULT_DOMAIN if domain is None else domain
         self.overload = overload
+        self.header: FunctionProto = FunctionProto()
+        """Name, domain, overload and doc string as the file has them: empty, or not at all."""
         self.attrs: dict[str, Any] = {} if attrs is None else attrs
         """Default values by attribute name; None where the caller has to give one."""
         self.attr_shells: dict[str, AttributeProto] | None = None

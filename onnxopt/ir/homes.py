@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from onnxopt.ir.graph import Function, Graph, every_graph
+from collections import Counter
+
+from onnxopt.ir.graph import Function, Graph
 from onnxopt.ir.tensor import Constant
 
 
@@ -20,8 +22,7 @@ class Homes:
             self._parent: dict[Graph, Graph | None] = {}
             self._home: dict[Constant, Graph] = {}
             self._walk(root, None)
-            self._place()
-        self._rename_twins(main)
+            self._rename_clashing(self._place())
 
     def initializers(self, graph: Graph) -> list[Constant]:
         """The constants that are written in `graph`, those of the file first and in its order."""
@@ -57,7 +58,8 @@ class Homes:
             other = outer
         return other
 
-    def _place(self) -> None:
+    def _place(self) -> set[Constant]:
+        """Write each constant into its home; return those that the file does not declare there."""
         placed: set[Constant] = set()
         for graph in self._parent:
             for constant in graph.constants:
@@ -68,22 +70,30 @@ class Homes:
                 if self._home.get(constant) is graph and constant not in placed:
                     placed.add(constant)
                     self._written.setdefault(graph, []).append(constant)
+        new = self._home.keys() - placed
         for constant, graph in self._home.items():
-            if constant not in placed:
+            if constant in new:
                 self._written.setdefault(graph, []).append(constant)
+        return new
 
-    def _rename_twins(self, main: Graph) -> None:
-        """Two constants of one name in one graph would be one initializer for the reader: rename the later."""
-        for graph, constants in self._written.items():
+    def _rename_clashing(self, new: set[Constant]) -> None:
+        """Rename a constant whose name stands for something else where it is read: a twin (passes copy constants), a
+        value of the same graph, or one in a subgraph that would hide it. One without a name would read as omitted."""
+        written = {graph: self._written[graph] for graph in self._parent if graph in self._written}
+        if not new and all(len({constant.name for constant in many}) == len(many) for many in written.values()):
+            return
+        taken = {""} | {tensor.name for graph in self._parent for tensor in graph.inputs}
+        taken |= {tensor.name for graph in self._parent for node in graph.nodes for tensor in node.outputs}
+        taken |= {constant.name for many in written.values() for constant in many if constant not in new}
+        given_out = {tensor for graph in self._parent for tensor in graph.outputs}
+        numbers: Counter[str] = Counter()
+        for many in written.values():
             names: set[str] = set()
-            for constant in constants:
-                if constant.name in names:
-                    taken = {
-                        tensor.name for scope in every_graph(main) for node in scope.nodes for tensor in node.outputs
-                    }
-                    taken |= names | {other.name for other in constants} | {tensor.name for tensor in graph.inputs}
-                    number = 1
-                    while f"{constant.name}_{number}" in taken:
-                        number += 1
-                    constant.name = f"{constant.name}_{number}"
+            for constant in many:
+                if constant.name in (taken if constant in new else names) and constant not in given_out:
+                    prefix = constant.name or "constant"
+                    while constant.name in taken:
+                        numbers[prefix] += 1
+                        constant.name = f"{prefix}_{numbers[prefix]}"
                 names.add(constant.name)
+                taken.add(constant.name)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto
 
 from onnxopt.errors import BadModel
 from onnxopt.ir.attributes import read_attribute
-from onnxopt.ir.declared import facts, read_props
+from onnxopt.ir.declared import facts
+from onnxopt.ir.fields import copy_fields, copy_presence, props_of, read_props, text
 from onnxopt.ir.graph import Function, Graph
 from onnxopt.ir.links import Links
 from onnxopt.ir.node import DEFAULT_DOMAINS, Node
@@ -83,32 +83,30 @@ class _Importer:
         self.read_values = read_values
         self.functions: list[Function] = []
         self.opset = default_opset(model.opset_import)
+        self.ir_version: int | None = model.ir_version if model.HasField("ir_version") else None
         self.imports: list[OperatorSetIdProto] = list(model.opset_import)
 
     def main(self) -> Graph:
         graph = self.graph(self.model.graph, None)
-        for field, value in self.model.ListFields():
-            if field.name not in ("graph", "functions", "opset_import"):
-                _copy_field(field, value, graph.model)
+        copy_fields(self.model, graph.model, ("graph", "functions", "opset_import"))
         for proto in self.model.functions:
             self.functions.append(self.function(proto))
         return graph
 
     def graph(self, proto: GraphProto, outer: _Scope | None) -> Graph:
         graph = Graph(
-            name=proto.name, doc_string=proto.doc_string, opset=self.opset, import_domains=self.imports,
-            ir_version=self.model.ir_version,
+            name=text(proto.name), doc_string=text(proto.doc_string), opset=self.opset, import_domains=self.imports,
+            ir_version=self.ir_version,
         )  # fmt: skip
         graph._functions = self.functions
         graph.quantization_annotation = list(proto.quantization_annotation)
-        graph.metadata_props = {entry.key: entry.value for entry in proto.metadata_props}
-        for field, value in proto.ListFields():
-            if field.name in ("name", "doc_string"):
-                _copy_field(field, value, graph.shell)
+        graph.metadata_props = props_of(proto)
+        copy_presence(proto, graph.shell, ("name", "doc_string"))
         scope = _Scope(outer)
         self._initializers(proto, graph, scope)
         self._inputs(proto, graph, scope)
-        infos = self._nodes(proto.node, proto.value_info, graph, scope)
+        infos = _by_name(proto.value_info)
+        self._nodes(proto.node, infos, graph, scope)
         self._outputs(proto, graph, scope)
         graph.stray_infos = [info for name, many in infos.items() for info in _declare(scope.own.get(name), many)]
         return graph
@@ -124,29 +122,28 @@ class _Importer:
             _add_initializer(constant, graph, scope)
 
     def _inputs(self, proto: GraphProto, graph: Graph, scope: _Scope) -> None:
+        listed_are_constant = (self.ir_version or _LISTED_ARE_CONSTANT) < _LISTED_ARE_CONSTANT
+        defaults: set[Constant] = set()
         for info in proto.input:
+            if info.name in graph.listed:
+                raise BadModel(f"input '{info.name}' is listed twice")
             known = scope.own.get(info.name)
             graph.listed[info.name] = info if known else None
+            if known and listed_are_constant:
+                continue
+            variable = _variable(info.name, info)
             if isinstance(known, Constant):
-                if self.model.ir_version < _LISTED_ARE_CONSTANT:
-                    continue
-                graph.constants.remove(known)
-                variable = _variable(info.name, info)
                 variable.default = known
-            elif known is not None:
-                raise BadModel(f"input '{info.name}' is listed twice")
-            else:
-                variable = _variable(info.name, info)
+                defaults.add(known)
             scope.own[info.name] = variable
             graph.inputs.append(variable)
+        if defaults:
+            graph.constants = [constant for constant in graph.constants if constant not in defaults]
 
     def _nodes(
-        self, protos: Iterable[NodeProto], value_infos: Iterable[ValueInfoProto], graph: Graph, scope: _Scope
-    ) -> dict[str, list[ValueInfoProto]]:
-        """Make the nodes; return the value infos that no node's output took."""
-        infos: dict[str, list[ValueInfoProto]] = {}
-        for info in value_infos:
-            infos.setdefault(info.name, []).append(info)
+        self, protos: Iterable[NodeProto], infos: dict[str, list[ValueInfoProto]], graph: Graph, scope: _Scope
+    ) -> None:
+        """Make the nodes. Their outputs take the value infos of their names out of `infos`."""
         own = scope.own
         for proto in protos:  # outputs first, so that nodes may stand in any order
             for name in proto.output:
@@ -156,21 +153,17 @@ class _Importer:
                     raise BadModel(
                         f"value '{name}' is produced twice, the second time by node '{proto.name}' ({proto.op_type})"
                     )
-                many = infos.pop(name, None)
-                own[name] = _variable(name, many.pop(0) if many else None)
-                if many:
-                    infos[name] = many
+                own[name] = _variable(name, _take(infos, name))
         for proto in protos:
             graph.nodes.append(self.node(proto, scope))
         graph.unused = {constant for constant in graph.constants if not constant.outputs}
-        return infos
 
     def _outputs(self, proto: GraphProto, graph: Graph, scope: _Scope) -> None:
         for info in proto.output:
             tensor = scope.find(info.name)
             if tensor is None:
                 raise BadModel(f"output '{info.name}' of graph '{proto.name}' is produced by no node")
-            if tensor.info is None and isinstance(tensor, Variable):
+            if tensor.info is None and isinstance(tensor, Variable) and info.name in scope.own:
                 _read_info(tensor, info)
             else:
                 graph.output_infos[tensor] = info
@@ -179,6 +172,7 @@ class _Importer:
     def node(self, proto: NodeProto, scope: _Scope) -> Node:
         node: Node = Node.__new__(Node)
         inputs, outputs = Links(node, "outputs"), Links(node, "inputs")
+        _require_text(proto)
         has_domain = proto.HasField("domain")
         node.__dict__.update(
             op=proto.op_type, name=proto.name, attrs={}, inputs=inputs, outputs=outputs,
@@ -203,22 +197,26 @@ class _Importer:
     def function(self, proto: FunctionProto) -> Function:
         imports = list(proto.opset_import)
         function = Function(
-            proto.name, proto.domain, doc_string=proto.doc_string, opset=default_opset(imports), import_domains=imports,
-            ir_version=self.model.ir_version, overload=proto.overload,
+            text(proto.name), text(proto.domain), doc_string=text(proto.doc_string), opset=default_opset(imports),
+            import_domains=imports, ir_version=self.ir_version, overload=text(proto.overload),
         )  # fmt: skip
+        copy_presence(proto, function.header, ("name", "domain", "overload", "doc_string"))
         function._functions = self.functions
-        function.metadata_props = {entry.key: entry.value for entry in proto.metadata_props}
-        function.attrs = dict.fromkeys(proto.attribute)
+        function.metadata_props = props_of(proto)
+        function.attrs = {text(name): None for name in proto.attribute}
         scope = _Scope()
         holder = Node(proto.name)
         for attribute in proto.attribute_proto:
             read_attribute(attribute, holder, lambda graph: self.graph(graph, scope), self.read_values)
         function.attrs.update(holder.attrs)
         function.attr_shells = holder.attr_shells
+        infos = _by_name(proto.value_info)
         for name in proto.input:
-            scope.own[name] = _variable(name, None)
+            if name in scope.own:
+                raise BadModel(f"input '{name}' of function '{proto.name}' is listed twice")
+            scope.own[name] = _variable(name, _take(infos, name))
             function.inputs.append(scope.own[name])
-        infos = self._nodes(proto.node, proto.value_info, function, scope)
+        self._nodes(proto.node, infos, function, scope)
         function.stray_infos = [info for name, many in infos.items() for info in _declare(scope.own.get(name), many)]
         for name in proto.output:
             tensor = scope.own.get(name)
@@ -228,27 +226,33 @@ class _Importer:
         return function
 
 
-def _copy_field(field: Any, value: Any, out: Any) -> None:
-    if field.is_repeated:
-        getattr(out, field.name).extend(value)
-    elif field.message_type is not None:
-        getattr(out, field.name).CopyFrom(value)
-    else:
-        setattr(out, field.name, value)
-
-
 def _add_initializer(constant: Constant, graph: Graph, scope: _Scope) -> None:
-    if constant.name in scope.own:
+    if text(constant.name) in scope.own:
         raise BadModel(f"initializer '{constant.name}' is given twice")
     scope.own[constant.name] = constant
     graph.constants.append(constant)
 
 
+def _by_name(infos: Iterable[ValueInfoProto]) -> dict[str, list[ValueInfoProto]]:
+    found: dict[str, list[ValueInfoProto]] = {}
+    for info in infos:
+        found.setdefault(info.name, []).append(info)
+    return found
+
+
+def _take(infos: dict[str, list[ValueInfoProto]], name: str) -> ValueInfoProto | None:
+    many = infos.pop(name, None)
+    if not many:
+        return None
+    if len(many) > 1:
+        infos[name] = many[1:]
+    return many[0]
+
+
 def _variable(name: str, info: ValueInfoProto | None) -> Variable:
-    variable = Variable(name)
-    if info is None:
-        return variable
-    _read_info(variable, info)
+    variable = Variable(text(name))
+    if info is not None:
+        _read_info(variable, info)
     return variable
 
 
@@ -263,6 +267,13 @@ def _declare(tensor: Tensor | None, infos: list[ValueInfoProto]) -> list[ValueIn
     if isinstance(tensor, Constant) and tensor.info is None:
         tensor.info = infos.pop(0)
     return infos
+
+
+def _require_text(proto: NodeProto) -> None:
+    try:
+        "".join((proto.name, proto.op_type, proto.domain, proto.overload, *proto.input, *proto.output))
+    except TypeError:  # bytes among them
+        raise BadModel(f"node {proto.name!r} ({proto.op_type}) has a name that is not UTF-8") from None
 
 
 def _read_rest(proto: NodeProto, node: Node) -> None:

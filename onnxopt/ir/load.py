@@ -25,7 +25,7 @@ def load(path: str | Path) -> Graph:
     path = Path(path)
     model = _parse(path)
     try:
-        return from_proto(model, ExternalData(path.parent, str(path)).values)
+        return from_proto(model, ExternalData(path.parent).values)
     except BadModel as error:
         text = str(error)
         raise type(error)(text if text.startswith(str(path)) else f"{path}: {text}") from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, NodeProto
 
-from onnxopt.ir.links import Links
+from onnxopt.ir.links import Linked, Links
 from onnxopt.ir.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DEFAULT_DOMAINS = (None, "", "ai.onnx")
 
 
-class Node(gs.Node):  # type: ignore[misc]
+class Node(Linked, gs.Node):  # type: ignore[misc]
     """One operation. Two nodes are equal only if they are the same object."""
 
     op: str
@@ -34,7 +34,8 @@ class Node(gs.Node):  # type: ignore[misc]
     shell: NodeProto | None = None
     """What the file said of the node and no attribute here holds (device configurations)."""
     attr_shells: dict[str, AttributeProto] | None = None
-    """Attributes whose type or doc string their Python value cannot tell (an empty list, a reference)."""
+    """What the file said of an attribute and its Python value cannot tell: the type of an empty list, a doc string.
+    One without a name stands for an attribute whose value the file left out, since it is 0 or empty."""
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -70,6 +71,20 @@ class Node(gs.Node):  # type: ignore[misc]
         """Whether it is one of these operators of the default ONNX domain."""
         return self.op in ops and self.domain in DEFAULT_DOMAINS
 
+    @property
+    def label(self) -> str:
+        """How messages name it: by its name, or where it has none by its first output."""
+        if self.name:
+            return f"node '{self.name}' ({self.op})"
+        outputs = [tensor.name for tensor in self.outputs if tensor.name]
+        return f"node ({self.op}) of '{outputs[0]}'" if outputs else f"node ({self.op}) without name or outputs"
+
+    def keep_shell(self, name: str, shell: AttributeProto) -> None:
+        """Remember what the value of attribute `name` cannot tell; see `attr_shells`."""
+        if self.attr_shells is None:
+            self.attr_shells = {}
+        self.attr_shells[name] = shell
+
     def attr(self, name: str, default: Any = None) -> Any:
         """An attribute's value, or the default; a reference to a function's attribute is returned as such."""
         return self.attrs.get(name, default)
@@ -89,7 +104,7 @@ class Node(gs.Node):  # type: ignore[misc]
     def copy(self, inputs: Any = None, outputs: Any = None, tensor_map: dict[Tensor, Tensor] | None = None) -> Node:
         """A copy with other inputs and outputs; subgraphs are copied, their outer tensors taken from `tensor_map`."""
         twin = Node(self.op, self.name, {}, inputs, outputs, self.domain)
-        twin.attrs = {name: _copy_attribute(value, tensor_map) for name, value in self.attrs.items()}
+        twin.attrs = {name: copy_attribute(value, tensor_map) for name, value in self.attrs.items()}
         for field in ("overload", "doc_string", "shell", "attr_shells"):
             if field in self.__dict__:
                 twin.__dict__[field] = self.__dict__[field]
@@ -104,11 +119,12 @@ class Node(gs.Node):  # type: ignore[misc]
     __str__ = __repr__
 
 
-def _copy_attribute(value: Any, tensor_map: dict[Tensor, Tensor] | None) -> Any:
+def copy_attribute(value: Any, tensor_map: dict[Tensor, Tensor] | None) -> Any:
+    """A copy of an attribute's value; a graph's outer tensors are taken from `tensor_map`."""
     from onnxopt.ir.graph import Graph
 
     if isinstance(value, Graph):
         return value.copy(tensor_map)
     if isinstance(value, list):
-        return [_copy_attribute(item, tensor_map) for item in value]
+        return [copy_attribute(item, tensor_map) for item in value]
     return value.copy() if isinstance(value, Tensor) else value

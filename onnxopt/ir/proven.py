@@ -17,8 +17,8 @@ from onnxopt.ir.tensor import Constant, Tensor, Variable
 Shape = tuple[int | None, ...]
 """A number for each dimension, or None where it is not certain."""
 Shapes = Sequence[Shape | None]
-_BROADCAST_FROM = 8
-"""Multidirectional broadcasting came with opset 7, for Max, Min, Sum and Mean with 8."""
+_BROADCAST_FROM = 7
+"""Before, the second operand took the shape of the first. Max, Min, Sum and Mean asked for equal shapes until 8."""
 
 
 class ProvenShapes:
@@ -49,7 +49,8 @@ class ProvenShapes:
                 rule = _RULES.get(node.op)
                 if rule is None or not node.is_standard or node.op in overridden or not node.inputs:
                     continue
-                shape = rule(node, [self.shape(tensor) for tensor in node.inputs], scope.opset)
+                shapes = [self.shape(tensor) for tensor in node.inputs]
+                shape = rule(node, shapes if len(shapes) > 1 else [*shapes, None], scope.opset)
                 if shape is not None and node.outputs:
                     self._known[node.outputs[0]] = shape
 
@@ -81,13 +82,15 @@ def _first(node: Node, shapes: Shapes, opset: int) -> Shape | None:
 
 
 def _broadcast(node: Node, shapes: Shapes, opset: int) -> Shape | None:
-    if opset < _BROADCAST_FROM or len(shapes) == 1:
+    if opset < _BROADCAST_FROM or len(node.inputs) == 1:
         return shapes[0]
     known = [shape for shape in shapes if shape is not None]
-    if len(known) < len(shapes):
-        return None
-    rank = max(map(len, known))
-    columns = zip(*((1,) * (rank - len(shape)) + shape for shape in known), strict=True)
+    return _broadcast_dims(known) if len(known) == len(shapes) else None
+
+
+def _broadcast_dims(shapes: list[Shape]) -> Shape:
+    rank = max(map(len, shapes))
+    columns = zip(*((1,) * (rank - len(shape)) + shape for shape in shapes), strict=True)
     return tuple(_common_dim(column) for column in columns)
 
 
@@ -120,7 +123,7 @@ def _windows(node: Node, dims: Shape, kernel: Sequence[int | None]) -> Shape:
     plain = all(isinstance(value, list) for value in (strides, dilations, pads))
     if not plain or node.attr("auto_pad", "NOTSET") != "NOTSET" or node.attr("ceil_mode", 0) != 0:
         return (None,) * rank
-    if len(kernel) != rank or len(strides) != rank or len(dilations) != rank or len(pads) != 2 * rank:
+    if (len(kernel), len(strides), len(dilations), len(pads)) != (rank, rank, rank, 2 * rank) or 0 in strides:
         return (None,) * rank
     found: list[int | None] = []
     for axis, (dim, size) in enumerate(zip(dims, kernel, strict=True)):
@@ -161,14 +164,14 @@ def _matmul(node: Node, shapes: Shapes, opset: int) -> Shape | None:
     left, right = shapes[0], shapes[1]
     if left is None or right is None or min(len(left), len(right)) < 2:
         return None
-    batch = _broadcast(node, [left[:-2], right[:-2]], _BROADCAST_FROM) or ()
-    return (*batch, left[-2], right[-1])
+    return (*_broadcast_dims([left[:-2], right[:-2]]), left[-2], right[-1])
 
 
 def _transpose(node: Node, shapes: Shapes, opset: int) -> Shape | None:
     perm = node.attr("perm")
     if isinstance(perm, list):
-        return (None,) * len(perm) if shapes[0] is None else tuple(shapes[0][axis] for axis in perm)
+        data = shapes[0] if shapes[0] is not None and len(shapes[0]) == len(perm) else (None,) * len(perm)
+        return tuple(data[axis] for axis in perm)
     return None if shapes[0] is None or perm is not None else tuple(reversed(shapes[0]))
 
 
@@ -188,15 +191,14 @@ def _reshape(node: Node, shapes: Shapes, opset: int) -> Shape | None:
 
 def _concat(node: Node, shapes: Shapes, opset: int) -> Shape | None:
     axis = node.attr("axis", 1 if opset < 4 else None)
-    known = [shape for shape in shapes if shape is not None]
-    if not known or not isinstance(axis, int):
+    known = [shape for shape in shapes[: len(node.inputs)] if shape is not None]
+    ranks = {len(shape) for shape in known}
+    if len(ranks) != 1 or not isinstance(axis, int) or not -min(ranks) <= axis < min(ranks):
         return None
-    axis += len(known[0]) if axis < 0 else 0
     columns = list(zip(*known, strict=True))
     dims = [next((dim for dim in column if dim is not None), None) for column in columns]
-    dims[axis] = None
-    if len(known) == len(shapes) and None not in columns[axis]:
-        dims[axis] = sum(dim for dim in columns[axis] if dim is not None)
+    joined = [dim for dim in columns[axis] if dim is not None]
+    dims[axis] = sum(joined) if len(joined) == len(node.inputs) else None
     return tuple(dims)
 
 
@@ -215,37 +217,34 @@ def _unsqueeze(node: Node, shapes: Shapes, opset: int) -> Shape | None:
 
 def _squeeze(node: Node, shapes: Shapes, opset: int) -> Shape | None:
     axes = ints(node, 1, "axes")
-    if shapes[0] is None or not axes:
+    if not shapes[0] or not axes:
         return None
     gone = {axis % len(shapes[0]) for axis in axes}
     return tuple(dim for axis, dim in enumerate(shapes[0]) if axis not in gone)
 
 
+# fmt: off
+_KEEP = (
+    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BatchNormalization", "BitwiseNot", "Cast", "CastLike",
+    "Ceil", "Celu", "Clip", "Cos", "Cosh", "CumSum", "DequantizeLinear", "Dropout", "Elu", "Erf", "Exp", "Floor",
+    "Gelu", "GroupNormalization", "HardSigmoid", "HardSwish", "Hardmax", "Identity", "InstanceNormalization", "IsInf",
+    "IsNaN", "LRN", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "LpNormalization", "Mish", "Neg", "Not",
+    "PRelu", "QuantizeLinear", "Reciprocal", "Relu", "Round", "ScatterElements", "ScatterND", "Selu", "Shrink",
+    "Sigmoid", "Sign", "Sin", "Sinh", "Softmax", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh",
+    "ThresholdedRelu", "Trilu",
+)
+_BROADCASTING = (
+    "Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater", "GreaterOrEqual", "Less",
+    "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul", "Or", "Pow", "Sub", "Sum", "Where", "Xor",
+)
 _RULES: dict[str, Callable[[Node, Shapes, int], Shape | None]] = {
-    **dict.fromkeys(
-        "Abs Acos Acosh Asin Asinh Atan Atanh BatchNormalization BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh CumSum "
-        "DequantizeLinear Dropout Elu Erf Exp Floor Gelu GroupNormalization HardSigmoid HardSwish Hardmax Identity "
-        "InstanceNormalization IsInf IsNaN LRN LayerNormalization LeakyRelu Log LogSoftmax LpNormalization "
-        "MeanVarianceNormalization Mish Neg Not PRelu QuantizeLinear Reciprocal Relu Round ScatterElements ScatterND Selu "
-        "Shrink Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Tan Tanh ThresholdedRelu Trilu".split(),
-        _first,
-    ),
-    **dict.fromkeys(
-        "Add And BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or "
-        "Pow Sub Sum Where Xor".split(),
-        _broadcast,
-    ),
-    **dict.fromkeys("AveragePool LpPool MaxPool".split(), _pool),
-    **dict.fromkeys("GlobalAveragePool GlobalLpPool GlobalMaxPool".split(), _global_pool),
-    **dict.fromkeys("ConvTranspose Pad Resize Slice Tile Upsample".split(), _rank_only),
-    "Conv": _conv,
-    "Flatten": _flatten,
-    "Gemm": _gemm,
-    "MatMul": _matmul,
-    "Transpose": _transpose,
-    "Reshape": _reshape,
-    "Concat": _concat,
-    "Unsqueeze": _unsqueeze,
-    "Squeeze": _squeeze,
+    **dict.fromkeys(_KEEP, _first),
+    **dict.fromkeys(_BROADCASTING, _broadcast),
+    **dict.fromkeys(("AveragePool", "LpPool", "MaxPool"), _pool),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool"), _global_pool),
+    **dict.fromkeys(("ConvTranspose", "Pad", "Resize", "Slice", "Tile", "Upsample"), _rank_only),
+    "Concat": _concat, "Conv": _conv, "Flatten": _flatten, "Gemm": _gemm, "MatMul": _matmul, "Reshape": _reshape,
+    "Squeeze": _squeeze, "Transpose": _transpose, "Unsqueeze": _unsqueeze,
 }
 """The shape of an operator's first output; operators that are not here prove nothing."""
+# fmt: on

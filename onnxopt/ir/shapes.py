@@ -9,7 +9,7 @@ from onnx import TypeProto, ValueInfoProto
 
 from onnxopt.errors import BadModel
 from onnxopt.ir.graph import Graph
-from onnxopt.ir.skeleton import Derived, Facts, Skeleton
+from onnxopt.ir.skeleton import Derived, Facts, Skeleton, is_open
 from onnxopt.ir.tensor import Dim, Shape, Tensor, Variable
 
 
@@ -88,7 +88,7 @@ def derive(graph: Graph, dims: Mapping[str, int] | None = None) -> tuple[dict[Va
 
     Args:
         graph: A main graph, with its nodes in order.
-        dims: Numbers for symbols. When given, a first axis that an input leaves open is 1.
+        dims: Numbers for symbols, and for unnamed dimensions of inputs as `input[axis]`.
 
     Raises:
         BadModel: onnx cannot process the model at all.
@@ -120,8 +120,8 @@ def declaration(tensor: Variable) -> Facts:
     if tensor.dtype is None and tensor.shape is None and (tensor.info is None or tensor.type == "tensor_type"):
         return Facts()
     shape = tensor.shape
-    if shape is not None and any(isinstance(dim, int) and dim < 0 for dim in shape):
-        shape = [None if isinstance(dim, int) and dim < 0 else dim for dim in shape]
+    if shape is not None and any(is_open(dim) for dim in shape):
+        shape = [None if is_open(dim) else dim for dim in shape]
     return Facts(tensor.dtype, shape, tensor.type)
 
 

@@ -21,7 +21,7 @@ from onnxopt.ir.node import Node
 from onnxopt.ir.schema import find_schema
 from onnxopt.ir.tensor import Dim, Shape, Tensor, Variable
 
-_SMALL = 1024
+SMALL = 1024
 """Weights of at most so many bytes go into the skeleton: shapes, axes and scalars, whose values inference needs."""
 
 
@@ -55,10 +55,10 @@ class Skeleton:
     """The skeleton of a main graph and all its subgraphs."""
 
     def __init__(self, graph: Graph, dims: Mapping[str, int] | None = None) -> None:
-        """Make the skeleton; with `dims`, these symbols stand for numbers, and an input without a batch size has 1."""
+        """Make the skeleton; `dims` has numbers for symbols, and for unnamed dimensions of inputs as `input[axis]`."""
         self.graph = graph
         self.dims = dims or {}
-        self.model: ModelProto = to_proto(graph, max_inline=_SMALL)
+        self.model: ModelProto = to_proto(graph, max_inline=SMALL)
         self._calls = {(function.domain, function.name) for function in graph.functions}
         self._inferable: dict[tuple[str, str | None], bool] = {}
         for scope, proto in paired(graph, self.model.graph):
@@ -66,9 +66,11 @@ class Skeleton:
             self._name_nodes(proto.node)
             for info in (*proto.input, *proto.value_info, *proto.output):
                 self._bind(info)
-        if dims is not None:
+        if self.dims:
             for info in self.model.graph.input:
-                _fix_batch(info)
+                for axis, dim in enumerate(_dims(info.type)):
+                    if not dim.WhichOneof("value") and f"{info.name}[{axis}]" in self.dims:
+                        dim.dim_value = self.dims[f"{info.name}[{axis}]"]
 
     def _strip(self, scope: Graph, proto: GraphProto) -> None:
         inferred: set[str] = set()
@@ -107,7 +109,7 @@ class Skeleton:
         for dim in _dims(info.type):
             if dim.dim_param in self.dims:
                 dim.dim_value = self.dims[dim.dim_param]
-            elif dim.dim_value < 0:  # some old exporters say -1 for unknown
+            elif is_open(dim.dim_param or dim.dim_value):
                 dim.ClearField("value")
 
     def declare(self, known: Mapping[Tensor, Facts]) -> None:
@@ -159,6 +161,11 @@ def paired(graph: Graph, proto: GraphProto) -> Iterator[tuple[Graph, GraphProto]
                     yield from paired(subgraph, inner)
 
 
+def is_open(dim: Dim) -> bool:
+    """Whether a dimension is unknown. Exporters also say so by -1, and by "?", which would else be one symbol."""
+    return dim is None or dim == "?" or (isinstance(dim, int) and dim < 0)
+
+
 def _run(model: ModelProto) -> tuple[ModelProto, list[str]]:
     try:
         try:  # strict inference tells of every node that failed, but then gives nothing else
@@ -172,12 +179,13 @@ def _run(model: ModelProto) -> tuple[ModelProto, list[str]]:
 
 
 def _problems(text: str) -> list[str]:
+    """The lines of `[ShapeInferenceError] Inference error(s): (op_type:Relu, node name: r): [...] why`."""
     found = []
-    for part in re.split(r"(?:^|\n|\s)(?=\(op_type:)", text)[1:]:
+    for part in re.split(r"\n(?=\(op_type:)", text.partition("Inference error(s): ")[2] or text):
         line = " ".join(part.split())
         if "Cannot parse data from external tensors" in line:  # the skeleton's own doing; the type is inferred still
             continue
-        line = re.sub(r"^\(op_type:(\w+)(?:, node name: (.*?))?\): ", r"\1 \2: ", line)
+        line = re.sub(r"\(op_type:(\w+)(?:, node name: (.*?))?\): ", r"\1 \2: ", line)
         found.append(re.sub(r"\[(Shape|Type)InferenceError\] ", "", line))
     return found
 
@@ -188,12 +196,6 @@ def _dims(declared: TypeProto) -> Iterable[TensorShapeProto.Dimension]:
     if kind == "tensor_type":
         return declared.tensor_type.shape.dim
     return declared.sparse_tensor_type.shape.dim if kind == "sparse_tensor_type" else ()
-
-
-def _fix_batch(info: ValueInfoProto) -> None:
-    for dim in list(_dims(info.type))[:1]:
-        if not dim.WhichOneof("value"):
-            dim.dim_value = 1
 
 
 def _write(tensor: Tensor, known: Facts, place: ValueInfoProto) -> None:
@@ -218,4 +220,4 @@ def _read(tensor: Tensor, declared: TypeProto, symbols: set[str], found: Derived
 
 
 def _known(dim: Dim, symbols: set[str]) -> Dim:
-    return None if isinstance(dim, str) and dim not in symbols else dim
+    return None if is_open(dim) or (isinstance(dim, str) and dim not in symbols) else dim

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,14 @@ import onnx_graphsurgeon as gs
 from onnx import ValueInfoProto
 
 from onnxopt.ir import dtypes
-from onnxopt.ir.links import Links
-from onnxopt.ir.values import Array, MappedValues, Values
+from onnxopt.ir.links import Linked, Links
+from onnxopt.ir.values import Array, MappedValues, SharedValues, Values, read_only
 
 Dim = int | str | None
 Shape = list[Dim]
 
 
-class Tensor(gs.Tensor):  # type: ignore[misc]
+class Tensor(Linked, gs.Tensor):  # type: ignore[misc]
     """What `Variable` and `Constant` share. Two tensors are equal only if they are the same object."""
 
     name: str
@@ -45,6 +45,12 @@ class Tensor(gs.Tensor):  # type: ignore[misc]
 
     doc_string: str = ""
 
+    def __copy__(self) -> Any:
+        return self.copy()
+
+    def __deepcopy__(self, memo: object) -> Any:
+        return self.copy()
+
 
 class Variable(Tensor, gs.Variable):  # type: ignore[misc]
     """A tensor that is known only when the model runs."""
@@ -64,12 +70,10 @@ class Variable(Tensor, gs.Variable):  # type: ignore[misc]
         shape: Sequence[Dim] | None = None,
         type: str | None = "tensor_type",
     ) -> None:
-        self.name = name
-        self.inputs = Links(self, "outputs")
-        self.outputs = Links(self, "inputs")
-        self.dtype = as_dtype(dtype)
-        self.shape = None if shape is None else list(shape)
-        self.type = type
+        self.__dict__.update(  # at once: a model makes very many of these
+            name=name, inputs=Links(self, "outputs"), outputs=Links(self, "inputs"), dtype=as_dtype(dtype),
+            shape=None if shape is None else list(shape), type=type,
+        )  # fmt: skip
 
     @staticmethod
     def empty() -> Variable:
@@ -89,7 +93,8 @@ class Variable(Tensor, gs.Variable):  # type: ignore[misc]
         """A copy without links."""
         twin = Variable(self.name, self.dtype, self.shape, self.type)
         _copy_facts(self, twin)
-        twin.default = self.default
+        if self.default is not None:
+            twin.default = self.default.copy()
         return twin
 
 
@@ -102,12 +107,10 @@ class Constant(Tensor, gs.Constant):  # type: ignore[misc]
     def __init__(self, name: str, values: Array | Values, data_location: Any = None, export_dtype: Any = None) -> None:
         if not isinstance(values, (np.ndarray, gs.ir.tensor.LazyValues)):
             raise TypeError(f"the values of constant '{name}' must be a numpy array, not {type(values).__name__}")
-        self.name = name
-        self.inputs = Links(self, "outputs")
-        self.outputs = Links(self, "inputs")
-        self._values = values
-        self.data_location = data_location
-        self._export_dtype = export_dtype
+        self.__dict__.update(
+            name=name, inputs=Links(self, "outputs"), outputs=Links(self, "inputs"), _values=values,
+            data_location=data_location, _export_dtype=export_dtype,
+        )  # fmt: skip
 
     def read(self) -> Array:
         """The value, read-only, memory-mapped where it lies in a file. Reading does not mark it as changed."""
@@ -115,9 +118,7 @@ class Constant(Tensor, gs.Constant):  # type: ignore[misc]
             return self._values.read()
         if not isinstance(self._values, np.ndarray):
             return np.asarray(self.values)
-        view: Array = self._values.view()
-        view.flags.writeable = False
-        return view
+        return read_only(self._values)
 
     @property
     def dtype(self) -> dtypes.DType:
@@ -139,6 +140,11 @@ class Constant(Tensor, gs.Constant):  # type: ignore[misc]
         """Whether the value still lies in the file that it came from."""
         return isinstance(self._values, MappedValues)
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the value is an array of a pass's making, and not what a file says."""
+        return not isinstance(self._values, Values) or isinstance(self._values, SharedValues)
+
     def to_variable(self, dtype: Any = None, shape: Sequence[Dim] | None = None) -> Variable:
         """Turn this very object into a Variable; all its links stay."""
         dtype = as_dtype(dtype) or self.dtype
@@ -151,7 +157,9 @@ class Constant(Tensor, gs.Constant):  # type: ignore[misc]
         return variable
 
     def copy(self) -> Constant:
-        """A copy without links; the values are shared."""
+        """A copy without links. The values are shared until one of the two asks for an array to write into."""
+        if isinstance(self._values, np.ndarray):
+            self._values = SharedValues(self._values)
         twin = Constant(self.name, self._values, self.data_location, self._export_dtype)
         _copy_facts(self, twin)
         return twin
@@ -171,8 +179,3 @@ def _copy_facts(source: Tensor, twin: Tensor) -> None:
         twin.metadata_props.update(source.metadata_props)
     if source.doc_string:
         twin.doc_string = source.doc_string
-
-
-def named(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """Those that are not omitted."""
-    return [tensor for tensor in tensors if tensor.name]

@@ -147,7 +147,7 @@ class Printer:
 
     def _initializer(self, constant: Constant, graph: Graph) -> Item:
         data, notes = tensor_data(constant)
-        if constant in graph.unused and not constant.outputs:
+        if constant in graph.unused and not constant.outputs and constant not in graph.outputs:
             notes.append("unused")
         return f"{constant_type(constant)} {self.name(constant.name)} = {data}", notes + remarks(constant)
 
@@ -192,7 +192,7 @@ class Printer:
         except KeyError:
             outs = ", ".join([self.name(tensor.name) for tensor in node.outputs])
             ins = ", ".join([self.name(tensor.name) for tensor in node.inputs])
-        head = f"{head}{outs} = {_operator(node)}"
+        head = f"{head}{outs} = {operator_text(node.op, node.domain, node.overload)}"
         notes: list[str] = []
         shells = node.attr_shells or {}
         if not node.attrs:
@@ -242,11 +242,11 @@ def _output_type(graph: Graph, tensor: Tensor) -> str:
     return type_of(tensor) if info is None or not isinstance(tensor, Constant) else declared_type(info.type)
 
 
-def _operator(node: Node) -> str:
-    text = node.op if is_identifier(node.op) else quoted(node.op)
-    if node.domain:
-        text = ".".join([*(part if is_identifier(part) else quoted(part) for part in node.domain.split(".")), text])
-    return f"{text}:{identifier(node.overload)}" if node.overload else text
+def operator_text(op: str, domain: str | None, overload: str = "") -> str:
+    """`Add`, `com.example.Add:overload`."""
+    parts = [*domain.split("."), op] if domain else [op]
+    text = ".".join(part if is_identifier(part) else quoted(part) for part in parts)
+    return f"{text}:{identifier(overload)}" if overload else text
 
 
 def _signature(head: str, ins: list[Item], outs: list[Item], indent: str, tail: str) -> Iterator[str]:
@@ -254,9 +254,12 @@ def _signature(head: str, ins: list[Item], outs: list[Item], indent: str, tail: 
     if len(line) <= _WIDTH and not any(notes for _, notes in ins):
         yield line + tail
         return
-    yield f"{head}("
-    yield from _listed(ins, f"{indent}  ")
-    yield f"{indent}) => ("
+    if ins:
+        yield f"{head}("
+        yield from _listed(ins, f"{indent}  ")
+        yield f"{indent}) => ("
+    else:
+        yield f"{head}() => ("
     yield from _listed(outs, f"{indent}  ")
     yield f"{indent}){tail}"
 

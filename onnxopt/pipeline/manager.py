@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -29,8 +30,10 @@ class PassRun:
     """How many rewrites the passes before it made."""
     rewrites: int = 0
     """How many rewrites it made."""
+    seconds: float = 0.0
+    """Wall time of the pass, the sorting after it included; no instrument."""
     error: Exception | None = None
-    """What it raised."""
+    """What it raised; PassFailed for whatever is not meant for the user."""
 
     @property
     def name(self) -> str:
@@ -73,18 +76,21 @@ class Manager:
     instruments: Sequence[Instrument] = ()
     runs: list[PassRun] = field(default_factory=list)
     """Every pass that was reached, in order."""
+    current: PassRun | None = None
+    """The pass that is running or being looked at; None before the first and after the last."""
 
     def run(self, graph: ir.Graph, pipeline: Pipeline, ctx: Context) -> None:
         """Run every pass of `pipeline`.
 
         Raises:
-            PassFailed: A pass raised something that is not meant for the user; its graph is not to be used.
+            PassFailed: A pass raised something that is not meant for the user, or left a graph that is none; the graph
+                is not to be used.
             OnnxoptError: A pass or an instrument says what the user did wrong, or which check failed.
         """
         for instrument in self.instruments:
             instrument.start(graph, ctx)
         self._run_all(graph, pipeline.expand(), ctx)
-        ctx.current = ""
+        self.current, ctx.current = None, ""
         for instrument in self.instruments:
             instrument.finish(graph, ctx)
 
@@ -101,30 +107,54 @@ class Manager:
         return changed
 
     def _run_one(self, graph: ir.Graph, pass_: Pass, ctx: Context) -> bool:
-        from onnxopt import ir
-
         run = PassRun(len(self.runs) + 1, pass_, first_rewrite=len(ctx.rewrites))
         self.runs.append(run)
-        ctx.current = run.name
+        self.current, ctx.current = run, run.name
         if not all(instrument.should_run(run, graph, ctx) for instrument in self.instruments):
             run.skipped = True
             return False
         for instrument in self.instruments:
             instrument.before(run, graph, ctx)
+        began = time.perf_counter()
         try:
-            run.changed = bool(pass_.run(graph, ctx))
-            if run.changed:
-                ir.adopt(graph)
-                ir.sort(graph)
+            run.changed = _execute(run, graph, ctx)
         except Exception as error:  # a pass may be anybody's code
             run.error = error
             for instrument in self.instruments:
                 instrument.failed(run, graph, ctx)
-            if isinstance(error, OnnxoptError):
-                raise
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise PassFailed(f"pass {run.index}, {run.text}, failed: {reason}") from error
-        run.rewrites = len(ctx.rewrites) - run.first_rewrite
+            raise
+        finally:
+            run.seconds = time.perf_counter() - began
+            run.rewrites = len(ctx.rewrites) - run.first_rewrite
         for instrument in self.instruments:
             instrument.after(run, graph, ctx)
         return run.changed
+
+
+def _execute(run: PassRun, graph: ir.Graph, ctx: Context) -> bool:
+    """Run a pass, and bring the graph into order where the pass says that it changed something."""
+    from onnxopt import ir
+
+    who = f"pass {run.index}, {run.text},"
+    try:
+        changed = run.pass_.run(graph, ctx)
+    except OnnxoptError:
+        raise
+    except Exception as error:
+        raise PassFailed(f"{who} failed: {first_line(error)}") from error
+    if changed is None:  # the commonest slip: a pass that ends without `return`
+        raise PassFailed(f"{who} returned None; a pass returns whether it changed anything")
+    if not changed:
+        return False
+    try:
+        ir.adopt(graph)
+        ir.sort(graph)
+    except Exception as error:  # plain graphsurgeon objects can be put together in any way
+        raise PassFailed(f"{who} left a graph that is none: {first_line(error)}") from error
+    return True
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line: our own as they are, others after their class."""
+    text = " ".join(str(error).strip().split("\n")[:1])
+    return text if isinstance(error, OnnxoptError) else f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""What every pass is held to: its golden text, equal outputs, its own claim of having changed something, idempotence."""
+"""What every pass is held to: its golden text, equal outputs, its own claim of a change, idempotence."""
 
 from __future__ import annotations
 

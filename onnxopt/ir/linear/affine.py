@@ -66,8 +66,10 @@ def looks_affine(node: Node, data: Tensor) -> bool:
 
 def data_input(node: Node) -> Tensor | None:
     """The input of an affine node that is not constant."""
+    variable: list[Tensor]
     if node.is_op("BatchNormalization", "Conv"):
-        return node.inputs[0]
+        variable = node.inputs[:1]
+        return variable[0]
     variable = [tensor for tensor in node.inputs if constant_of(tensor) is None and not _has_default(tensor)]
     return variable[0] if len(variable) == 1 and node.is_op(*ARITHMETIC) else None
 
@@ -167,16 +169,20 @@ def _per_channel(tensor: Tensor, channels: Channels) -> Float64:
     shape = constant.shape
     rank = channels.rank
     if len(shape) > (1 if rank is None else rank):
-        raise NoMatch(f"its operand '{tensor.name}' of shape {list(shape)} has more axes than the data is known to have")
+        raise NoMatch(
+            f"its operand '{tensor.name}' of shape {list(shape)} has more axes than the data is known to have"
+        )
     full = shape if rank is None else (1,) * (rank - len(shape)) + shape
     along = math.prod(shape) if not full else full[channels.axis]
     if math.prod(shape) != along or along not in (1, channels.count):
         raise NoMatch(f"its operand '{tensor.name}' of shape {list(shape)} is not one number for each channel")
-    return np.broadcast_to(as_float64(constant).reshape(-1), (channels.count,)).copy()
+    return np.full(channels.count, as_float64(constant).reshape(-1))
 
 
 def is_per_channel(node: Node, data: Tensor) -> bool:
-    """Whether the operand tells channels apart: more than one number."""
+    """Whether an affine node's operand tells channels apart: has more than one number."""
+    if node.is_op("BatchNormalization"):
+        return True
     other = _other_operand(node, data)
     constant = None if other is None else constant_of(other)
     return constant is not None and math.prod(constant.shape) > 1

@@ -7,7 +7,7 @@ from onnxopt.ir.graph import Graph
 from onnxopt.ir.linear.affine import data_input, looks_affine, read_affine
 from onnxopt.ir.linear.geometry import known_shape
 from onnxopt.ir.linear.layer import LAYERS, Layer, read_layer
-from onnxopt.ir.linear.match import Gate, NoMatch, attribute, in_scope, remove, take_output
+from onnxopt.ir.linear.match import Gate, NoMatch, constant_of, in_scope, label, remove, take_output
 from onnxopt.ir.node import Node
 from onnxopt.ir.tensor import Tensor
 
@@ -26,9 +26,9 @@ def fold_after(edit: Edit, scope: Graph, node: Node, gate: Gate) -> int:
             layer = read_layer(node, scope.opset)
             change = layer.after(read_affine(step, output, layer.output_channels, scope.opset))
         except NoMatch as no:
-            gate.refuse(f"not folded into {node.op} '{node.name}' before it: {no}", step)
+            gate.refuse(f"not folded into {label(node)} before it: {no}", step)
             break
-        if not gate.allow(f"fold {step.op} into {node.op} '{node.name}' before it", step):
+        if not gate.allow(f"fold {step.op} into {label(node)} before it", step):
             break
         layer.write(edit, *change)
         take_output(edit, node, step)
@@ -51,9 +51,9 @@ def fold_before(edit: Edit, scope: Graph, node: Node, gate: Gate) -> int:
             _require_same_shape(step, data, layer)
             change = layer.before(affine)
         except NoMatch as no:
-            gate.refuse(f"not folded into {node.op} '{node.name}' after it: {no}", step)
+            gate.refuse(f"not folded into {label(node)} after it: {no}", step)
             break
-        if not gate.allow(f"fold {step.op} into {node.op} '{node.name}' after it", step):
+        if not gate.allow(f"fold {step.op} into {label(node)} after it", step):
             break
         layer.write(edit, *change)
         edit.replace_input(node, 0, data)
@@ -70,7 +70,7 @@ def _following(edit: Edit, node: Node, gate: Gate) -> Node | None:
         return reader if looks_affine(reader, output) else None
     for near in output.outputs:
         if not edit.was_removed(near) and looks_affine(near, output):
-            gate.refuse(f"not folded into {node.op} '{node.name}' before it: {_shared(edit, output)}", near)
+            gate.refuse(f"not folded into {label(node)} before it: {_shared(edit, output)}", near)
     return None
 
 
@@ -98,19 +98,11 @@ def _require_same_shape(step: Node, data: Tensor, layer: Layer) -> None:
     if not step.is_op("Mul", "Add", "Sub", "Div"):
         return
     operand = next(tensor for tensor in step.inputs if tensor is not data)
-    sizes = known_shape(operand.producer.attrs["value"] if operand.producer else operand) or []
+    constant = constant_of(operand)
+    sizes = () if constant is None else constant.shape
     shape = known_shape(data)
     channels = layer.input_channels
     if len(sizes) > 1 and (shape is None or len(shape) < len(sizes)):
         raise NoMatch(f"the rank of '{data.name}' is not known: run infer-shapes first")
     if any(size != 1 for size in sizes) and (shape is None or shape[channels.axis] != channels.count):
         raise NoMatch(f"'{data.name}' is not known to have {channels.count} channels: run infer-shapes first")
-
-
-def is_grouped_by_channel(node: Node) -> bool:
-    """Whether a Conv is depthwise: more than one group, each of one input channel.
-
-    Raises:
-        NoMatch: `group` is set by the caller of the function.
-    """
-    return node.is_op("Conv") and attribute(node, "group", 1) > 1

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from onnxopt.ir.linear.match import NoMatch, attribute, constant_of, is_given
+from onnxopt.ir.linear.match import NoMatch, attribute, constant_of
 from onnxopt.ir.node import Node
-from onnxopt.ir.tensor import Constant, Tensor, Variable
+from onnxopt.ir.tensor import Constant, Shape, Tensor
 
 Sizes = tuple[int, ...]
+_STEPS = 8
+"""Operations that a shape is followed through, so that a long chain costs no more than its length."""
 
 
 @dataclass(frozen=True)
@@ -78,30 +80,48 @@ def read_geometry(node: Node, kernel: Sizes) -> Geometry:
 
 
 def write_geometry(node: Node, geometry: Geometry) -> None:
-    """Give a Conv this geometry; attributes that say what they say already stay as they are."""
-    if read_geometry(node, geometry.kernel) == geometry and "kernel_shape" not in node.attrs:
-        return
+    """Give a Conv this geometry; an attribute that is left out stays out where its default says the same."""
+    wanted = {"strides": (geometry.strides, 1), "dilations": (geometry.dilations, 1), "pads": (geometry.pads, 0)}
+    for name, (numbers, default) in wanted.items():
+        if name in node.attrs or set(numbers) != {default}:
+            node.attrs[name] = list(numbers)
+    if "kernel_shape" in node.attrs:
+        node.attrs["kernel_shape"] = list(geometry.kernel)
     node.attrs.pop("auto_pad", None)
-    node.attrs["kernel_shape"] = list(geometry.kernel)
-    node.attrs["strides"] = list(geometry.strides)
-    node.attrs["dilations"] = list(geometry.dilations)
-    if geometry.auto_pad == "NOTSET":
-        node.attrs["pads"] = list(geometry.pads)
-    else:
-        node.attrs.pop("pads", None)
+    if geometry.auto_pad != "NOTSET":
         node.attrs["auto_pad"] = geometry.auto_pad
+        node.attrs.pop("pads", None)
 
 
-def known_shape(tensor: Tensor) -> list[int | str | None] | None:
-    """A tensor's declared shape, or what follows of it from the Conv or BatchNormalization that produced it."""
-    if isinstance(tensor, Constant):
-        return list(tensor.shape)
-    if isinstance(tensor, Variable) and tensor.shape is not None:
-        return list(tensor.shape)
-    node = tensor.producer
-    if node is None or not node.is_op("Conv") or (weight := constant_of(node.inputs[1])) is None:
+def known_shape(tensor: Tensor) -> Shape | None:
+    """A tensor's declared shape, or what follows of it from the Conv or the arithmetic that it comes from."""
+    narrowing: list[Sizes] = []
+    for _ in range(_STEPS):
+        node = tensor.producer
+        if isinstance(tensor, Constant) or tensor.shape is not None or node is None:
+            break
+        if node.is_op("Conv") and (weight := constant_of(node.inputs[1])) is not None:
+            return [None, weight.shape[0], *[None] * (len(weight.shape) - 2)]
+        if not node.is_op("Mul", "Add", "Sub", "Div", "BatchNormalization"):
+            break
+        constants = [constant for constant in map(constant_of, node.inputs) if constant is not None]
+        variable = [other for other in node.inputs if constant_of(other) is None]
+        if len(variable) != 1:
+            break
+        tensor = variable[0]
+        if not node.is_op("BatchNormalization"):
+            narrowing.append(constants[0].shape)
+    shape = None if tensor.shape is None else list(tensor.shape)
+    if shape is None or not all(_broadcasts_into(sizes, shape) for sizes in narrowing):
         return None
-    return [None, weight.shape[0], *[None] * (len(weight.shape) - 2)]
+    return shape
+
+
+def _broadcasts_into(sizes: Sizes, shape: Shape) -> bool:
+    """Whether an operand of these sizes leaves the shape of the data as it is."""
+    if len(sizes) > len(shape):
+        return False
+    return all(one in (1, other) for one, other in zip(reversed(sizes), reversed(shape), strict=False))
 
 
 def spatial_sizes(tensor: Tensor) -> Sizes | None:
@@ -130,7 +150,9 @@ def positions(node: Node) -> int | None:
     return None if sizes is None else batch_size(node.inputs[0]) * math.prod(sizes)
 
 
-def conv_parameters(node: Node) -> int:
-    """Elements of a Conv's constant weights and bias."""
-    constants = [constant_of(node.inputs[index]) for index in (1, 2) if is_given(node, index)]
-    return sum(math.prod(constant.shape) for constant in constants if constant is not None)
+def is_depthwise(node: Node) -> bool:
+    """Whether a Conv with constant weights has more than one group, and in each a single input channel."""
+    if not node.is_op("Conv") or (weight := constant_of(node.inputs[1])) is None:
+        return False
+    groups = node.attr("group", 1)
+    return isinstance(groups, int) and groups > 1 and len(weight.shape) > 2 and weight.shape[1] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from onnxopt.ir.linear.match import (
     as_float64,
     attribute,
     is_given,
+    label,
     required_constant,
     rounded,
     set_constant,
@@ -49,13 +51,12 @@ class Layer:
 
     def canonical(self, array: Array) -> Array:
         """A view of weights as [group, output of the group, input of the group, *kernel]."""
-        kernel = array.shape[2:]
-        if self.node.op == "Conv":
-            return array.reshape(self.groups, -1, *array.shape[1:])
-        if self.node.op == "ConvTranspose":
-            return array.reshape(self.groups, -1, array.shape[1], *kernel).swapaxes(1, 2)
+        if self.node.is_op("Conv", "ConvTranspose"):
+            grouped = array.reshape(self.groups, -1, *array.shape[1:])
+            return grouped if self.node.op == "Conv" else np.swapaxes(grouped, 1, 2)
         transposed = self.node.op == "Gemm" and self.node.attr("transB", 0) != 0
-        return (array if transposed else array.T)[np.newaxis]
+        matrix = array if transposed else array.T
+        return matrix[np.newaxis]
 
     @property
     def output_channels(self) -> Channels:
@@ -115,9 +116,9 @@ class Layer:
 
     def _require_no_padding(self) -> None:
         if self.node.op == "ConvTranspose":
-            raise NoMatch(f"'{self.node.name}' overlaps fewer taps at its borders, so a shift of its data is no bias")
+            raise NoMatch(f"{label(self.node)} overlaps fewer taps at its borders, so a shift of its data is no bias")
         if self.node.op == "Conv" and read_geometry(self.node, self.weight.shape[2:]).pads_data:
-            raise NoMatch(f"'{self.node.name}' pads with zeros, which the shift would have moved")
+            raise NoMatch(f"{label(self.node)} pads with zeros, which the shift would have moved")
 
     def _bias(self) -> Float64:
         """The bias of each output channel, `beta` multiplied in; zeros where there is none."""
@@ -146,22 +147,33 @@ class Layer:
                 np.multiply(source, factor, out=target, dtype=np.float64, casting="same_kind")
         if not np.isfinite(new).all():
             raise NoMatch(f"the weights would not be finite in {old.dtype}")
-        if old.dtype == np.float16:
-            _require_normal(source, factor, target)
+        factors = np.broadcast_to(factor, source.shape)
+        require_digits(target, lambda group, output: source[group, output] * factors[group, output])
         return new
 
 
-def _require_normal(source: Array, factor: Float64, target: Array) -> None:
+def require_digits(canonical: Array, exact: Callable[[int, int], Array]) -> None:
     """Refuse a channel whose every weight falls below float16's normal numbers, where digits are lost.
 
     The range of the wider types ends so low that what is lost there is nothing beside any bias.
+
+    Args:
+        canonical: The rounded weights as [group, output of the group, ...].
+        exact: The unrounded weights of one output.
+
+    Raises:
+        NoMatch: Names the channel.
     """
-    axes = tuple(range(2, target.ndim))
-    tiny = np.abs(target).max(axis=axes, initial=0) < np.finfo(np.float16).smallest_normal
-    low = np.argwhere(tiny & (np.abs(source.astype(np.float64) * factor).max(axis=axes, initial=0) > 0))
-    if len(low):
-        channel = int(low[0][0]) * target.shape[1] + int(low[0][1])
-        raise NoMatch(f"the weights of channel {channel} would lose digits in float16: all are below 6.1e-5")
+    if canonical.dtype != np.float16:
+        return
+    smallest = np.finfo(np.float16).smallest_normal
+    largest = np.abs(canonical).max(axis=tuple(range(2, canonical.ndim)), initial=0)
+    for group, output in np.argwhere(largest < smallest):
+        if np.any(exact(group, output)):
+            channel = int(group) * canonical.shape[1] + int(output)
+            raise NoMatch(
+                f"the weights of channel {channel} would lose digits in float16: all are below {smallest:.1e}"
+            )
 
 
 def read_layer(node: Node, opset: int) -> Layer:

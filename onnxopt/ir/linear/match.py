@@ -20,7 +20,7 @@ Float64 = npt.NDArray[np.float64]
 _FLOATS = {np.dtype(kind) for kind in (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)}
 
 
-class NoMatch(Exception):  # noqa: N818 - not an error: the answer to "does this match?"
+class NoMatch(Exception):
     """Why something that looks like a match is none; its text is the reason given to `Gate.refuse`."""
 
 
@@ -152,6 +152,11 @@ def take_output(edit: Edit, node: Node, last: Node) -> None:
     last.outputs.clear()
     node.outputs[0] = output
     remove(edit, last)
+
+
+def label(node: Node) -> str:
+    """A node as reasons name it: operator and name, or its output where it has no name."""
+    return f"{node.op} '{node.name or node.outputs[0].name}'"
 
 
 def in_scope(edit: Edit, scope: Graph, node: Node | None) -> bool:

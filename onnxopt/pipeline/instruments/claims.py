@@ -19,11 +19,11 @@ class Claims(Instrument):
 
     _fingerprint: str = ""
 
-    def before(self, run: PassRun, graph: ir.Graph, ctx: Context) -> None:
+    def start(self, graph: ir.Graph, ctx: Context) -> None:
         """The fingerprint to compare with."""
         from onnxopt import ir
 
-        self._fingerprint = self._fingerprint or ir.fingerprint(graph)
+        self._fingerprint = ir.fingerprint(graph)
 
     def after(self, run: PassRun, graph: ir.Graph, ctx: Context) -> None:
         """Compare.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onnxopt.pipeline.base import Context
@@ -17,17 +18,23 @@ if TYPE_CHECKING:
 class Costing(Instrument):
     """Takes the costs of the input model, and of the finished graph."""
 
+    dims: Mapping[str, int] = field(default_factory=dict)
+    """Sizes of symbolic dimensions."""
     first: Costs | None = None
     last: Costs | None = None
 
     def start(self, graph: ir.Graph, ctx: Context) -> None:
         """Before."""
-        from onnxopt.ir.costs import costs
-
-        self.first = costs(graph)
+        self.first, self.last = costs_with(graph, self.dims), None
 
     def finish(self, graph: ir.Graph, ctx: Context) -> None:
         """After."""
-        from onnxopt.ir.costs import costs
+        self.last = costs_with(graph, self.dims)
 
-        self.last = costs(graph)
+
+def costs_with(graph: ir.Graph, dims: Mapping[str, int]) -> Costs:
+    """The costs of a graph, for sizes by symbol of which it may have lost some."""
+    from onnxopt.ir.costs import costs
+
+    symbols = {dim for tensor in graph.inputs for dim in tensor.shape or () if isinstance(dim, str)}
+    return costs(graph, {symbol: size for symbol, size in dims.items() if symbol in symbols})

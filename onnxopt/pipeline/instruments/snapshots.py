@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +15,15 @@ from onnxopt.pipeline.manager import Instrument, PassRun
 if TYPE_CHECKING:
     from onnxopt import ir
 
+_OURS = re.compile(r"\d{3}-[\w-]+\.(onnx|txt|onnx(\.\d+)?\.data)")
+
 
 @dataclass
 class Snapshots(Instrument):
-    """Writes `00-input.onnx` and `.txt`, then `01-PASS.onnx` and `.txt`, ...
+    """Writes `000-input.onnx` and `.txt`, then `001-PASS.onnx` and `.txt`, ...
 
-    The graph before pass N is the newest snapshot numbered below N: a pass that changed nothing leaves none.
+    The graph before pass N is the newest snapshot numbered below N: a pass that changed nothing leaves none. Those of
+    an earlier run in the same folder are removed.
     """
 
     folder: Path
@@ -28,14 +32,16 @@ class Snapshots(Instrument):
         """The input model."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for stale in [path for path in self.folder.iterdir() if _OURS.fullmatch(path.name)]:
+                stale.unlink()
         except OSError as error:
             raise OnnxoptError(f"cannot write snapshots into {self.folder}: {error.strerror}") from error
-        self._write("00-input", graph)
+        self._write("000-input", graph)
 
     def after(self, run: PassRun, graph: ir.Graph, ctx: Context) -> None:
         """The model after a pass."""
         if run.changed:
-            self._write(f"{run.index:02}-{run.name}", graph)
+            self._write(f"{run.index:03}-{run.name}", graph)
 
     def _write(self, stem: str, graph: ir.Graph) -> None:
         from onnxopt import ir

@@ -6,15 +6,25 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
+from typing import Literal
+
+from onnxopt.ir.graph import Graph
+from onnxopt.ir.text import to_text
 
 _SMALL = 250_000
-"""Product of line counts up to which a gap between unique common lines is compared line by line (quadratic at worst)."""
+"""Product of line counts up to which a gap between anchors is compared line by line, which can be quadratic."""
+Opcode = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]
 Block = tuple[int, int, int]
 """Start in one text, start in the other, number of equal lines."""
 
 
-def unified(before: str, after: str, *, context: int = 3) -> str:
-    """The lines that differ, in the format of `diff -u` without file names; "" where there are none.
+def unified(a: Graph, b: Graph, *, context: int = 3) -> list[str]:
+    """`unified_texts` of the text forms of two graphs."""
+    return unified_texts(to_text(a), to_text(b), context=context)
+
+
+def unified_texts(before: str, after: str, *, context: int = 3) -> list[str]:
+    """The lines that differ, in the format of `diff -u` without file names; none where nothing differs.
 
     Lines that occur once in both texts and in one order are its anchors (the patience algorithm, Bram Cohen 2003), as
     the lines of named nodes are; what lies between two anchors is compared line by line where it is short, and
@@ -25,11 +35,11 @@ def unified(before: str, after: str, *, context: int = 3) -> str:
         after: The other.
         context: Equal lines to show round each difference.
     """
-    a, b = before.splitlines(), after.splitlines()
-    matcher: SequenceMatcher[str] = SequenceMatcher(None, "", "")
-    matcher.opcodes = list(_opcodes(len(a), len(b), _blocks(a, b)))  # type: ignore[attr-defined]
-    out = []
-    for group in matcher.get_grouped_opcodes(context):
+    if before == after:
+        return []
+    a, b = before.removesuffix("\n").split("\n"), after.removesuffix("\n").split("\n")
+    out: list[str] = []
+    for group in _Matched(a, b).get_grouped_opcodes(context):
         (_, a0, _, b0, _), (_, _, a1, _, b1) = group[0], group[-1]
         out.append(f"@@ -{_range(a0, a1)} +{_range(b0, b1)} @@")
         for tag, i, j, k, m in group:
@@ -38,7 +48,18 @@ def unified(before: str, after: str, *, context: int = 3) -> str:
             else:
                 out += [f"-{line}" for line in a[i:j]]
                 out += [f"+{line}" for line in b[k:m]]
-    return "".join(f"{line}\n" for line in out)
+    return out
+
+
+class _Matched(SequenceMatcher[str]):
+    """difflib's grouping round another way of matching."""
+
+    def __init__(self, a: Sequence[str], b: Sequence[str]) -> None:
+        super().__init__(None, "", "")
+        self.codes = list(_opcodes(len(a), len(b), _blocks(a, b)))
+
+    def get_opcodes(self) -> list[Opcode]:
+        return self.codes
 
 
 def _range(start: int, stop: int) -> str:
@@ -46,7 +67,7 @@ def _range(start: int, stop: int) -> str:
     return f"{start + 1}" if length == 1 else f"{start + (length > 0)},{length}"
 
 
-def _opcodes(a_length: int, b_length: int, blocks: Iterator[Block]) -> Iterator[tuple[str, int, int, int, int]]:
+def _opcodes(a_length: int, b_length: int, blocks: Iterator[Block]) -> Iterator[Opcode]:
     i = k = 0
     start: tuple[int, int] | None = None
     for x, y, n in (*blocks, (a_length, b_length, 0)):

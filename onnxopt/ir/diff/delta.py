@@ -54,9 +54,9 @@ def delta(a: Constant, b: Constant) -> Delta | None:
     changed, largest, squares, norm = 0, 0.0, 0.0, 0.0
     for x, y in zip(_pieces(a), _pieces(b), strict=True):
         wide: Any = np.complex128 if "c" in x.dtype.kind + y.dtype.kind else np.float64
-        first, second = x.astype(wide), y.astype(wide)
-        equal = (first == second) | (np.isnan(first) & np.isnan(second))  # inf - inf is NaN, and no difference
         with np.errstate(invalid="ignore", over="ignore"):
+            first, second = x.astype(wide), y.astype(wide)
+            equal = (first == second) | (np.isnan(first) & np.isnan(second))  # inf - inf is NaN, and no difference
             apart = np.abs(np.where(equal, 0, second - first))
             squares += float(np.square(apart).sum())
             norm += float(np.square(np.abs(first)).sum())

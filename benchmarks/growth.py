@@ -1,0 +1,89 @@
+"""How time grows with the nodes: 100,000 take at most 6 times what 20,000 take, through O1.
+
+    python benchmarks/growth.py [--rounds 3] [--json]
+
+Each run is a process of its own on a synthetic model (benchmarks/synthetic.py); load and save are counted, imports are
+not. onnxslim and onnxsim do the 20,000 nodes in the same rounds, with their defaults. They are no equals of O1: both
+also fuse, and both infer shapes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from measuring import Finished, interleaved, ratio, run_measured
+from reporting import Report, arguments, tick
+
+SMALL, LARGE, MOST = 20_000, 100_000, 6.0
+_PATIENCE = 600.0
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = arguments(__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        report = _measure(Path(folder), given.rounds)
+    report.print_and_exit(as_json=given.json)
+
+
+def _measure(folder: Path, rounds: int) -> Report:
+    models = {nodes: _write(folder, nodes) for nodes in (SMALL, LARGE)}
+    last: dict[tuple[str, int], Finished] = {}
+
+    def run(tool: str, nodes: int) -> float:
+        command = [sys.executable, Path(__file__).with_name("optimizers.py"), tool, models[nodes], _out(folder, tool)]
+        try:
+            last[tool, nodes] = run_measured(command, timeout=_PATIENCE).require_success()
+        except subprocess.TimeoutExpired:
+            return math.inf
+        return float(json.loads(last[tool, nodes].stdout.splitlines()[-1])["seconds"])
+
+    runs = [("onnxopt", LARGE), ("onnxopt", SMALL), ("onnxslim", SMALL), ("onnxsim", SMALL)]
+    spreads = interleaved({key: partial(run, *key) for key in runs}, rounds, tick)
+    ours = spreads["onnxopt", SMALL]
+    growth = ratio(spreads["onnxopt", LARGE], ours)
+    report = Report(4, f"{LARGE:,} nodes take at most {MOST:g} times what {SMALL:,} take, through O1")
+    report.rows = [("tool", "nodes", "left", "seconds (lowest..highest)", "times ours on 20,000", "peak memory")]
+    for (tool, nodes), spread in spreads.items():
+        if (tool, nodes) not in last:
+            report.rows.append((tool, f"{nodes:,}", "", f"over {_PATIENCE:.0f}", "", ""))
+            continue
+        left = f"{_count(_out(folder, tool)):,}" if nodes == SMALL else ""
+        peak = f"{last[tool, nodes].peak_rss / 1e6:.0f} MB"
+        report.rows.append((tool, f"{nodes:,}", left, spread.show(""), ratio(spread, ours).show(""), peak))
+    slim, sim = (ratio(spreads[tool, SMALL], ours).median for tool in ("onnxslim", "onnxsim"))
+    report.headline = f"{growth.show('times')}; on {SMALL:,} onnxslim takes {slim:.2f} times as long, onnxsim {sim:.2f}"
+    report.figures = {f"{tool} {nodes}": spread.to_json() for (tool, nodes), spread in spreads.items()}
+    report.figures["growth"] = growth.to_json()
+    report.require(f"the median ratio {growth.median:.2f} is over {MOST:g}", growth.median <= MOST)
+    return report
+
+
+def _write(folder: Path, nodes: int) -> Path:
+    path = folder / f"{nodes}.onnx"
+    code = f"import onnx, synthetic; onnx.save(synthetic.large_model({nodes}), {str(path)!r})"
+    run_measured([sys.executable, "-c", code], cwd=Path(__file__).parent).require_success()
+    return path
+
+
+def _out(folder: Path, tool: str) -> Path:
+    return folder / f"{tool}.onnx"
+
+
+def _count(path: Path) -> int:
+    import onnx
+    from synthetic import count_nodes
+
+    return count_nodes(onnx.load(path).graph)
+
+
+if __name__ == "__main__":
+    main()

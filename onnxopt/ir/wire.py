@@ -1,0 +1,198 @@
+"""Model files with their weights left where they are.
+
+A model's own file is read without the data of its large initializers, and written with them copied from file to file:
+it costs the memory of its graph. Protobuf's encoding is public and stable: a message is a run of fields, each a varint
+tag (`number << 3 | wire type`) and a value (protobuf.dev, "Encoding"). Only the path ModelProto.graph (7),
+GraphProto.initializer (5), TensorProto.raw_data (9) is looked at; everything else is passed on as it is.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO, NamedTuple
+
+from onnx import TensorProto
+
+from onnxopt.ir.values import MappedFile, MappedValues
+
+_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_WIDTH = {_FIXED64: 8, _FIXED32: 4}
+
+
+class Malformed(Exception):
+    """The bytes are no protobuf message; the real parser will say so better."""
+
+
+class _Field(NamedTuple):
+    number: int
+    wire: int
+    start: int
+    """Of the tag."""
+    value: int
+    """Of the value, behind tag and length."""
+    end: int
+
+
+def fields(data: memoryview, start: int, end: int) -> Iterator[_Field]:
+    """The fields of the message in `data[start:end]`.
+
+    Raises:
+        Malformed: It is none.
+    """
+    at = start
+    while at < end:
+        tag, value = _varint(data, at, end)
+        wire = tag & 7
+        if wire == _BYTES:
+            length, value = _varint(data, value, end)
+            stop = value + length
+        elif wire == _VARINT:
+            stop = _varint(data, value, end)[1]
+        elif wire in _WIDTH:
+            stop = value + _WIDTH[wire]
+        else:
+            raise Malformed
+        if stop > end:
+            raise Malformed
+        yield _Field(tag >> 3, wire, at, value, stop)
+        at = stop
+
+
+def _varint(data: memoryview, at: int, end: int) -> tuple[int, int]:
+    result = shift = 0
+    while at < end and shift < 64:
+        byte = data[at]
+        at += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result, at
+        shift += 7
+    raise Malformed
+
+
+def _encoded(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _tagged(number: int, length: int) -> bytes:
+    return _encoded(number << 3 | _BYTES) + _encoded(length)
+
+
+@dataclass
+class WeightsInPlace:
+    """The weights that stay in a model's own file while the rest is parsed."""
+
+    file: MappedFile
+    token: str = field(default_factory=lambda: secrets.token_hex(16))
+    """Stands for "in this very file" where the parsed model would name a file; no file can guess it."""
+
+    def skeleton(self, threshold: int) -> bytes:
+        """The model without the `raw_data` of initializers of at least `threshold` bytes.
+
+        Raises:
+            Malformed: The file is no protobuf message.
+        """
+        data = self.file.view(0, self.file.size)
+        return b"".join(self._model(data, threshold))
+
+    def values(self, tensor: TensorProto) -> MappedValues | None:
+        """Where the data of a tensor of the skeleton are; None where they are not in this file."""
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        if entries.get("location") != self.token:
+            return None
+        header = _without_reference(tensor)
+        return MappedValues(header, self.file, int(entries["offset"]), int(entries["length"]), in_model=True)
+
+    def _model(self, data: memoryview, threshold: int) -> Iterator[bytes | memoryview]:
+        for found in fields(data, 0, len(data)):
+            if found.number == _GRAPH and found.wire == _BYTES:
+                graph = list(self._graph(data, found, threshold))
+                yield _tagged(_GRAPH, sum(map(len, graph)))
+                yield from graph
+            else:
+                yield data[found.start : found.end]
+
+    def _graph(self, data: memoryview, graph: _Field, threshold: int) -> Iterator[bytes | memoryview]:
+        done = graph.value
+        for found in fields(data, graph.value, graph.end):
+            if found.number != _INITIALIZER or found.wire != _BYTES or found.end - found.value < threshold:
+                continue
+            raw = [part for part in fields(data, found.value, found.end) if part.number == _RAW_DATA]
+            if len(raw) != 1 or raw[0].end - raw[0].value < threshold:
+                continue
+            reference = self._reference(raw[0])
+            tensor = (data[found.value : raw[0].start], data[raw[0].end : found.end], reference)
+            yield data[done : found.start]
+            yield _tagged(_INITIALIZER, sum(map(len, tensor)))
+            yield from tensor
+            done = found.end
+        yield data[done : graph.end]
+
+    def _reference(self, raw: _Field) -> bytes:
+        tensor = TensorProto(data_location=TensorProto.EXTERNAL)
+        for key, value in (("location", self.token), ("offset", raw.value), ("length", raw.end - raw.value)):
+            tensor.external_data.add(key=key, value=str(value))
+        return tensor.SerializeToString()
+
+
+def _without_reference(tensor: TensorProto) -> TensorProto:
+    header = TensorProto()
+    header.CopyFrom(tensor)
+    header.ClearField("data_location")
+    del header.external_data[:]
+    return header
+
+
+@dataclass
+class WeightsWriter:
+    """Writes a model whose large weights are copied from the files that they lie in."""
+
+    token: str = field(default_factory=lambda: secrets.token_hex(16))
+    weights: list[MappedValues] = field(default_factory=list)
+
+    def refer(self, values: MappedValues, out: TensorProto) -> None:
+        """Let a TensorProto of the skeleton stand for data that `write` is to copy."""
+        out.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", self.token), ("offset", str(len(self.weights)))):
+            out.external_data.add(key=key, value=value)
+        self.weights.append(values)
+
+    def write(self, skeleton: bytes, file: BinaryIO, copy: Callable[[MappedValues], None]) -> None:
+        """Write the skeleton, calling `copy` to append the data of each tensor that was referred to."""
+        data = memoryview(skeleton)
+        for found in fields(data, 0, len(data)):
+            if found.number != _GRAPH:
+                file.write(data[found.start : found.end])
+                continue
+            pieces = list(self._graph(data, found))
+            file.write(_tagged(_GRAPH, sum(p.length if isinstance(p, MappedValues) else len(p) for p in pieces)))
+            for piece in pieces:
+                if isinstance(piece, MappedValues):
+                    copy(piece)
+                else:
+                    file.write(piece)
+
+    def _graph(self, data: memoryview, graph: _Field) -> Iterator[bytes | memoryview | MappedValues]:
+        done = graph.value
+        for found in fields(data, graph.value, graph.end):
+            if found.number != _INITIALIZER:
+                continue
+            tensor = TensorProto.FromString(data[found.value : found.end])
+            entries = {entry.key: entry.value for entry in tensor.external_data}
+            if entries.get("location") != self.token:
+                continue
+            values = self.weights[int(entries["offset"])]
+            header = _without_reference(tensor).SerializeToString() + _tagged(_RAW_DATA, values.length)
+            yield data[done : found.start]
+            yield _tagged(_INITIALIZER, len(header) + values.length) + header
+            yield values
+            done = found.end
+        yield data[done : graph.end]

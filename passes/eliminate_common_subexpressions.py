@@ -1,0 +1,76 @@
+"""`eliminate-common-subexpressions`."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Hashable, MutableMapping
+from dataclasses import dataclass
+
+from onnxopt import ir
+from onnxopt.ir.purity import Purity
+from onnxopt.ir.replaceable import obstacle
+from onnxopt.ir.sameness import Sameness
+from onnxopt.pipeline.base import Context, Pass
+
+_SEES_OUTSIDE = ("If", "Loop", "Scan")
+
+Table = MutableMapping[Hashable, ir.Node]
+"""The first node of each key that a scope can see."""
+
+
+@dataclass(frozen=True)
+class EliminateCommonSubexpressions(Pass):
+    """Compute equal nodes once: the same operator, attributes and inputs.
+
+    Value numbering, linear in the nodes, which stand in topological order. In every scope; a node in the body of an If,
+    Loop or Scan also gives way to an equal one that stands before the body in the graph around it. Never merged:
+    random operators, a Dropout that may be training, operators of domains that are not known here, nodes that hold a
+    graph (two X
+    ones where they are the same bytes of one file. Add, Mul, Equal and logical operators take operands in either order.
+    """
+
+    def run(self, graph: ir.Graph, ctx: Context) -> bool:
+        """Edit `graph` in place; return whether anything changed."""
+        with ir.edit(graph) as edit:
+            numbering = _Numbering(graph, edit, ctx)
+            for root in (graph, *graph.functions):
+                numbering.scope(root, {})
+        return edit.changed
+
+
+class _Numbering:
+    def __init__(self, graph: ir.Graph, edit: ir.Edit, ctx: Context) -> None:
+        self.edit, self.ctx = edit, ctx
+        self.purity = Purity(graph)
+        self.sameness = Sameness()
+
+    def scope(self, scope: ir.Graph, seen: Table) -> None:
+        """Merge the nodes of one scope, and at its place each of the subgraphs, with those seen before."""
+        for node in scope.nodes:
+            if node.attrs:
+                outside = seen if node.is_op(*_SEES_OUTSIDE) else {}
+                for subgraph in node.subgraphs():
+                    self.scope(subgraph, ChainMap({}, outside))
+            if not self.purity.is_repeatable(node, scope.opset) or _is_placed(node):
+                continue
+            key = self.sameness.key(node, scope.opset)
+            first = None if key is None else seen.setdefault(key, node)
+            if first is not None and first is not node:
+                self._merge(node, first)
+
+    def _merge(self, node: ir.Node, first: ir.Node) -> None:
+        pairs = [(old, new) for old, new in zip(node.outputs, first.outputs, strict=True) if old.name]
+        for old, new in pairs:
+            self.sameness.equate(old, new)  # whatever reads them computes the same, even if this node stays
+        reason = next((reason for old, new in pairs if (reason := obstacle(self.edit, old, new))), None)
+        if reason is not None:
+            self.ctx.refuse(f"equal to {first.op} {first.name or first.outputs[0].name}, but {reason}", node)
+        elif self.ctx.allow(f"merged with {first.op} {first.name or first.outputs[0].name}", node):
+            for old, new in pairs:
+                self.edit.replace_all_uses(old, new)
+            self.edit.remove(node)
+
+
+def _is_placed(node: ir.Node) -> bool:
+    """Whether the file says on which device a node runs."""
+    return node.shell is not None and len(node.shell.device_configurations) > 0

@@ -1,0 +1,341 @@
+"""`eliminate-identities`: a node goes when it gives out one of its inputs, bit for bit, whatever comes in."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from onnxopt import ir
+from onnxopt.passes._identity_rules import RULES
+from onnxopt.passes.eliminate_identities import EliminateIdentities
+from tests.passes.checks import check_golden, check_pass, check_refusal, parse, run, run_pass
+
+ELIMINATE = EliminateIdentities()
+ODD = np.array([[0.0, -0.0, np.inf], [-np.inf, 1e-42, np.nan]], np.float32)
+"""A denormal among them."""
+
+
+def ops(graph: ir.Graph) -> list[str]:
+    return [node.op for node in graph.nodes]
+
+
+def around(node: str, weights: str = "", *, opset: int = 17, data: str = "float[n,3]") -> ir.Graph:
+    """A model that computes `a = Relu (x)`, then the node, which makes `b` of it, then `y = Neg (b)`."""
+    version = 8 if opset >= 8 else 3
+    return parse(f"""
+        <ir_version: {version}, opset_import: ["" : {opset}]>
+        g ({data} x) => ({data.split("[")[0]}[p,q] y) <{weights}> {{ a = Neg (x) {node} y = Neg (b) }}
+    """)
+
+
+NEUTRAL = [
+    ("b = Identity (a)", ""),
+    ("b = Dropout (a)", ""),
+    ("b = Dropout (a, ratio)", "float ratio = {0.5}"),
+    ("b = Dropout (a, ratio, mode)", "float ratio = {0.5}, bool mode = {0}"),
+    ("b = Dropout (a, ratio, mode)", "float ratio = {0}, bool mode = {1}"),
+    ("m = Constant <value = bool {0}> () b = Dropout (a, ratio, m)", "float ratio = {0.5}"),
+    ("b = Transpose <perm = [0, 1]> (a)", ""),
+    ("b = Reshape (a, shape)", "int64[2] shape = {0, 3}"),
+    ("b = Reshape (a, shape)", "int64[2] shape = {-1, 3}"),
+    ("b = Reshape (a, shape)", "int64[2] shape = {0, -1}"),
+    ("b = Reshape <allowzero = 1> (a, shape)", "int64[2] shape = {-1, 3}"),
+    ("s = Shape (a) b = Reshape (a, s)", ""),
+    ("s = Shape (a) b = Expand (a, s)", ""),
+    ("b = Expand (a, shape)", "int64[1] shape = {3}"),
+    ("b = Expand (a, shape)", "int64[2] shape = {1, 1}"),
+    ("b = Tile (a, counts)", "int64[2] counts = {1, 1}"),
+    ("b = Pad (a, pads)", "int64[4] pads = {0, 0, 0, 0}"),
+    ("b = Pad <mode = \"reflect\"> (a, pads)", "int64[4] pads = {0, 0, 0, 0}"),
+    ("b = Slice (a, start, end)", "int64[1] start = {0}, int64[1] end = {9223372036854775807}"),
+    ("b = Slice (a, start, end, axis, step)",
+     "int64[1] start = {0}, int64[1] end = {3}, int64[1] axis = {-1}, int64[1] step = {1}"),
+    ("b = Concat <axis = 1> (a)", ""),
+    ("b = Sum (a)", ""),
+    ("b = Max (a)", ""),
+    ("b = Mean (a)", ""),
+    ("b = Split <axis = 1> (a)", ""),
+    ("b = Flatten (a)", ""),
+    ("b = Flatten <axis = -1> (a)", ""),
+    ("b = Unsqueeze (a, axes)", "int64[0] axes = {}"),
+    ("b = Cast <to = 1> (a)", ""),
+    ("b = CastLike (a, x)", ""),
+    ("b = Mul (a, one)", "float one = {1}"),
+    ("b = Mul (one, a)", "float[1,3] one = {1, 1, 1}"),
+    ("b = Div (a, one)", "float[1] one = {1}"),
+    ("b = Sub (a, zero)", "float zero = {0}"),
+    ("b = Add (a, zero)", "float zero = {-0.0}"),
+    ("b = Add (zero, a)", "float[3] zero = {-0.0, -0.0, -0.0}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("node", "weights"), NEUTRAL)
+def test_nodes_that_change_no_bit_go(node: str, weights: str) -> None:
+    graph = around(node, weights)
+    if "Cast" in node:  # declared types of inner values count
+        graph.nodes[0].outputs[0].dtype = np.dtype(np.float32)
+    model = ir.to_proto(graph.copy())
+    check_pass(ELIMINATE, graph, {"x": ODD})
+    assert set(ops(graph)) <= {"Neg", "Shape", "Constant"}
+    before, after = (run(proto, {"x": ODD})["y"] for proto in (model, ir.to_proto(graph)))
+    assert before.tobytes() == after.tobytes()
+
+
+def test_every_rule_is_tried_here() -> None:
+    tried = {part.split(" (")[0].split(" <")[0] for node, _ in NEUTRAL for part in node.split(" = ")}
+    assert set(RULES) - tried == {"Min", "Squeeze", "And", "Or", "Xor"}  # below
+
+
+@pytest.mark.parametrize(
+    ("node", "weights", "data"),
+    [
+        ("b = Min (a)", "", "int32[n,3]"),
+        ("b = Squeeze (a)", "", "int32[2,3]"),
+        ("b = Add (a, zero)", "int32[1,1] zero = {0}", "int32[n,3]"),
+        ("b = Div (a, one)", "int32 one = {1}", "int32[n,3]"),
+    ],
+)
+def test_integers(node: str, weights: str, data: str) -> None:
+    graph = around(node, weights, data=data)
+    check_pass(ELIMINATE, graph)
+    assert ops(graph) == ["Neg", "Neg"]
+
+
+@pytest.mark.parametrize(
+    ("op", "value", "goes"), [("And", 1, True), ("And", 0, False), ("Or", 0, True), ("Xor", 0, True)]
+)
+def test_booleans(op: str, value: int, goes: bool) -> None:
+    graph = parse(f"""
+        <ir_version: 8, opset_import: ["" : 17]>
+        g (bool[n] x) => (bool[n] y) <bool k = {{{value}}}> {{ a = Not (x) b = {op} (k, a) y = Not (b) }}
+    """)
+    check_pass(ELIMINATE, graph, {"x": np.array([True, False])}, expect_change=goes)
+
+
+@pytest.mark.parametrize(
+    ("opset", "node", "weights"),
+    [
+        (6, "b = Dropout <is_test = 1> (a)", ""),
+        (9, "b = Dropout <ratio = 0.5> (a)", ""),
+        (9, "b = Pad <pads = [0, 0, 0, 0]> (a)", ""),
+        (9, "b = Slice <starts = [0], ends = [2147483647]> (a)", ""),
+        (11, "b = Unsqueeze <axes = []> (a)", ""),
+        (9, "b = Split <axis = 1> (a)", ""),
+    ],
+)
+def test_older_opsets_give_attributes_where_newer_ones_take_inputs(opset: int, node: str, weights: str) -> None:
+    if "axes = []" in node:
+        node = node.replace("axes = []", "axes: ints = []")
+    graph = around(node, weights, opset=opset)
+    assert run_pass(ELIMINATE, graph)[0] and ops(graph) == ["Neg", "Neg"]
+
+
+REFUSED = [
+    ("b = Add (a, zero)", "float zero = {0}", "turns -0.0 into 0.0"),
+    ("b = Sub (a, zero)", "float zero = {-0.0}", "turns -0.0 into 0.0"),
+    ("b = Dropout (a, ratio, mode)", "float ratio = {0.5}, bool mode = {1}", "may be training"),
+    ("b, mask = Dropout (a) m = Cast <to = 1> (mask) c = Mul (m, x)", "", "mask is read"),
+    ("b = Cast <to = 1> (a)", "", "element type of 'a' is not known"),
+    ("r = Reshape (a, any) b = Reshape (r, shape)", "int64[2] shape = {0, 3}", "shape of 'r' is not certain"),
+    ("b = Squeeze (a, axes)", "int64[0] axes = {}", "different things to different runtimes"),
+]
+
+
+@pytest.mark.parametrize(("node", "weights", "reason"), REFUSED)
+def test_near_matches_are_refused_with_a_reason(node: str, weights: str, reason: str) -> None:
+    inputs = "float[n,3] x, int64[2] any" if "any" in node else "float[n,3] x"
+    graph = parse(f"""
+        <ir_version: 8, opset_import: ["" : 17]>
+        g ({inputs}) => (float[n,3] y) <{weights}> {{ a = Neg (x) {node} y = Neg (b) }}
+    """)
+    changed, ctx = run_pass(ELIMINATE, graph)
+    assert not changed and any(reason in refusal.what for refusal in ctx.refusals), ctx.refusals
+
+
+@pytest.mark.parametrize(
+    ("node", "weights"),
+    [
+        ("b = Reshape (a, shape)", "int64[2] shape = {3, -1}"),
+        ("b = Reshape (a, shape)", "int64[3] shape = {0, 3, 1}"),
+        ("b = Reshape <allowzero = 1> (a, shape)", "int64[2] shape = {0, 3}"),
+        ("b = Expand (a, shape)", "int64[3] shape = {1, 1, 1}"),
+        ("b = Expand (a, shape)", "int64[2] shape = {2, 3}"),  # n may be 1
+        ("b = Transpose (a)", ""),
+        ("b = Pad (a, pads)", "int64[4] pads = {0, 0, 0, 1}"),
+        ("b = Slice (a, start, end)", "int64[2] start = {0, 0}, int64[2] end = {9223372036854775807, 2}"),
+        ("b = Slice (a, start, end, axis, step)",
+         "int64[1] start = {0}, int64[1] end = {9223372036854775807}, int64[1] axis = {0}, int64[1] step = {2}"),
+        ("b = Slice (a, start, end)", "int64[1] start = {0}, int64[1] end = {0}"),
+        ("b = Mul (a, one)", "float[1,1,1] one = {1}"),  # a dimension more
+        ("b = Mul (a, one)", "float[2,3] one = {1, 1, 1, 1, 1, 1}"),  # n may be 1
+        ("b = Mul (a, one)", "float[3] one = {1, 1, 2}"),
+        ("b = Sub (zero, a)", "float zero = {0}"),
+        ("b = Div (one, a)", "float one = {1}"),
+        ("b = Concat <axis = 0> (a, a)", ""),
+        ("b = Flatten <axis = 0> (a)", ""),
+        ("b = Max (a, a)", ""),
+    ],
+)  # fmt: skip
+def test_what_changes_values_or_shape_stays(node: str, weights: str) -> None:
+    assert not run_pass(ELIMINATE, around(node, weights))[0]
+
+
+def test_value_infos_prove_nothing() -> None:
+    graph = parse("""
+        <ir_version: 8, opset_import: ["" : 17]>
+        g (float[n,m] x, int64[k] any) => (float[p,q] y) <int64[2] shape = {0, 3}> {
+            a = Reshape (x, any) b = Reshape (a, shape) y = Neg (b)
+        }
+    """)
+    graph.nodes[0].outputs[0].shape = [2, 3]
+    assert not run_pass(ELIMINATE, graph)[0]
+
+
+def test_golden_chain_that_names_an_output() -> None:
+    graph = parse("""
+        <ir_version: 8, opset_import: ["" : 17]>
+        g (float[n,3] x) => (float[n,3] y) <float one = {1}> {
+            a = Relu (x)
+            b = Identity (a)
+            c = Mul (b, one)
+            d, mask = Dropout (c)
+            y = Transpose <perm = [0, 1]> (d)
+            unread = Neg (d)
+        }
+    """)
+    check_golden(ELIMINATE, graph, "the node before takes over the output's name")
+
+
+def test_golden_subgraphs_and_functions() -> None:
+    graph = parse("""
+        <ir_version: 10, opset_import: ["" : 17, "local" : 1]>
+        g (float[2] x, bool c) => (float[2] y) {
+            outer = Neg (x)
+            p = If (c) <
+                then_branch = t () => (float[2] t1) { t0 = Identity (outer) t1 = Abs (t0) },
+                else_branch = e () => (float[2] e1) { e1 = Identity (outer) }
+            >
+            y = local.f (p)
+        }
+        <opset_import: ["" : 17], domain: "local"> f (a) => (b) {
+            k = Constant <value = float {1}> () m = Mul (a, k) n = Neg (m) b = Identity (n)
+        }
+    """)
+    check_golden(ELIMINATE, graph, "a branch cannot give out an outer value")
+
+
+def test_in_a_function_declared_types_are_those_of_one_call_only() -> None:
+    graph = parse("""
+        <ir_version: 10, opset_import: ["" : 17, "local" : 1]>
+        g (float[2] x) => (float[2] y) { y = local.f (x) }
+        <opset_import: ["" : 17], domain: "local"> f (a) => (b) { m = Neg (a) c = Cast <to = 1> (m) b = Neg (c) }
+    """)
+    graph.functions[0].nodes[0].outputs[0].dtype = np.dtype(np.float32)
+    check_refusal(ELIMINATE, graph, "element type of 'm' is not known")
+
+
+@pytest.mark.parametrize(
+    ("signature", "body", "reason"),
+    [
+        ("(float[2] x) => (float[2] y)", "y = Identity (x)", "'y' is an output and 'x' an input"),
+        ("(float[2] x) => (float[2] y, float[2] z)", "y = Neg (x) z = Identity (y)", "both outputs"),
+        ("() => (float[2] y) <float[2] w = {1, 2}>", "y = Identity (w)", "'w' a constant"),
+    ],
+)
+def test_an_output_keeps_its_name_or_its_node(signature: str, body: str, reason: str) -> None:
+    check_refusal(ELIMINATE, parse(f'<ir_version: 8, opset_import: ["" : 17]> g {signature} {{ {body} }}'), reason)
+
+
+def test_loop_state_that_passes_through_stays() -> None:
+    graph = parse("""
+        <ir_version: 8, opset_import: ["" : 17]>
+        g (float[2] x, int64 n, bool c) => (float[2] y) {
+            y = Loop (n, c, x) <body = b (int64 i, bool ci, float[2] s) => (bool co, float[2] so) {
+                t = Identity (s)
+                so = Add (t, x)
+                co = Identity (ci)
+            }>
+        }
+    """)
+    feeds = {"x": np.ones(2, np.float32), "n": np.array(3), "c": np.array(True)}
+    ctx = check_pass(ELIMINATE, graph, feeds)
+    assert [node.op for node in ir.every_node(graph)] == ["Loop", "Add", "Identity"]
+    assert any("'co' is an output and 'ci' an input" in refusal.what for refusal in ctx.refusals)
+
+
+def test_sequences_and_optionals_pass_through_too() -> None:
+    graph = parse("""
+        <ir_version: 8, opset_import: ["" : 17]>
+        g (float[2] x) => (float[2] y) <int64 zero = {0}> {
+            s = SequenceConstruct (x, x)
+            t = Identity (s)
+            o = Optional (t)
+            p = Identity (o)
+            q = OptionalGetElement (p)
+            r = SequenceAt (q, zero)
+            y = Neg (r)
+        }
+    """)
+    check_pass(ELIMINATE, graph)
+    assert "Identity" not in ops(graph)
+
+
+def test_a_function_may_redefine_an_operator() -> None:
+    graph = parse("""
+        <ir_version: 10, opset_import: ["" : 17]>
+        g (float[2] x) => (float[2] y) { a = Neg (x) b = Identity (a) y = Neg (b) }
+        <opset_import: ["" : 17], domain: ""> Identity (a) => (b) { b = Exp (a) }
+    """)
+    assert not run_pass(ELIMINATE, graph)[0]
+
+
+def test_one_removal_may_make_another_certain() -> None:
+    graph = around("p = Pad (a, pads) b = Reshape (p, shape)", "int64[4] pads = {0, 0, 0, 0}, int64[2] shape = {-1, 3}")
+    check_pass(ELIMINATE, graph)
+    assert ops(graph) == ["Neg", "Neg"]
+
+
+def test_an_output_keeps_its_declaration() -> None:
+    graph = parse("""
+        <ir_version: 8, opset_import: ["" : 17]>
+        g (float[2,3] x) => (float[batch,3] y) { a = Relu (x) y = Identity (a) }
+    """)
+    check_pass(ELIMINATE, graph)
+    assert graph.outputs[0].name == "y" and graph.outputs[0].shape == ["batch", 3]
+
+
+def test_only_the_operators_asked_for() -> None:
+    graph = around("p = Identity (a) b = Transpose <perm = [0, 1]> (p)")
+    check_pass(EliminateIdentities(ops=("Transpose",)), graph)
+    assert ops(graph) == ["Neg", "Identity", "Neg"]
+
+
+def test_an_operator_without_a_rule_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"no rule for 'Transpos'; did you mean Transpose\?"):
+        EliminateIdentities(ops=("Transpos",))
+
+
+def test_no_weight_of_a_large_model_is_read() -> None:
+    weights = np.zeros(1 << 17, np.float32)
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Neg", ["x"], ["a"]), helper.make_node("Sub", ["a", "w"], ["y"])],
+            "g",
+            [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1 << 17])],
+            [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+            [onnx.numpy_helper.from_array(weights, "w")],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    assert not run_pass(ELIMINATE, ir.from_proto(model))[0]
+
+
+@pytest.mark.parametrize("limit", range(4))
+def test_each_removal_is_one_rewrite(limit: int) -> None:
+    graph = around("p = Identity (a) q = Identity (p) b = Identity (q)")
+    changed, ctx = run_pass(ELIMINATE, graph, limit=limit)
+    assert len(ctx.rewrites) == limit and changed == bool(limit)
+    assert ops(graph).count("Identity") == 3 - limit
