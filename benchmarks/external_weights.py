@@ -5,8 +5,8 @@
 `onnxopt run heavy.onnx -O 1 -o out.onnx` against `cp heavy.data copy.data`, in turns, on the same file system. The
 input is in the page cache for both, the outputs are not there before, and what the last one wrote is on the disk
 (`sync`) before the next starts. Ours brings its output to the disk before it ends (fsync), `cp` does not: so the same
-work through the API without fsync, and `cp` with one, are measured beside them. The peak is what the kernel counts for the
-process: mapped pages of the weights included. Afterwards both models run on the same input in onnxruntime.
+work through the API without fsync, and `cp` with one, are measured beside them. The peak is what the kernel counts for
+the process: mapped pages of the weights included. Afterwards both models run on the same input in onnxruntime.
 """
 
 from __future__ import annotations

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from onnxopt.errors import CheckFailed, PassFailed
+from onnxopt.errors import BadOption, CheckFailed, OnnxoptError, PassFailed
+from onnxopt.pipeline.backend import Emission, backend_class
 from onnxopt.pipeline.base import Context
+from onnxopt.pipeline.instruments.claims import Claims
 from onnxopt.pipeline.instruments.verify import Verified, Verify
 from onnxopt.pipeline.manager import Instrument, Manager, PassRun
-from onnxopt.pipeline.pipeline import Pipeline, parse_pipeline
-from onnxopt.pipeline.registry import Registry
-from onnxopt.pipeline.reproducer import write_reproducer
+from onnxopt.pipeline.pipeline import Pipeline
+from onnxopt.pipeline.recipe import Recipe
+from onnxopt.pipeline.reproducer import flags, write_reproducer
 from onnxopt.pipeline.source import Source
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from onnxopt.data import DataSet
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """A finished run."""
 
@@ -36,14 +39,48 @@ class RunResult:
     """Every pass that was reached, in order."""
     context: Context
     """Rewrites, refusals, statistics and warnings."""
-    verified: Sequence[Verified]
+    verified: Sequence[Verified] = ()
     """The comparisons with the input model; empty where none was asked for."""
+    skipped: Sequence[str] = ()
+    """Outputs that were not compared, since they depend on random operators."""
+    compared_on: str = ""
+    """The inputs of the comparisons, for people."""
+    nodes_before: int = 0
+    """Nodes of the input model, all scopes."""
 
     def save(self, path: str | Path) -> None:
-        """Write the graph as an ONNX model, atomically."""
+        """Write the graph as an ONNX model, atomically.
+
+        Raises:
+            OnnxoptError: It cannot be written; what was at `path` before is still there.
+        """
         from onnxopt import ir
 
         ir.save(self.graph, path)
+
+    def write(self, output: Path | None, emissions: Sequence[Emission], about: Mapping[str, Any]) -> None:
+        """Write the model, and the artifacts with their sidecars, which say what `about` says of the run."""
+        given = {"input": {"model": self.source.name, "sha256": self.source.sha256()}} if emissions else {}
+        if output is not None:  # the hash is taken: this may be the input itself
+            self.save(output)
+        for emission in emissions:
+            emission.write(self.graph, {**given, **about})
+
+    def __repr__(self) -> str:
+        from onnxopt.report.summary import headline
+
+        return f"<RunResult {headline(self)}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table of before and after, or one line where the source is no longer there."""
+        from onnxopt.report.summary import Summary, headline
+        from onnxopt.report.text import html
+
+        try:
+            summary = Summary.of(self)
+        except OnnxoptError:
+            return html(headline(self))
+        return html(summary.table() if summary.before.nodes == self.nodes_before else headline(self))
 
 
 @dataclass
@@ -58,9 +95,10 @@ class RunRequest:
     verify: Verify | None = None
     instruments: Sequence[Instrument] = ()
     """Further ones; `verify` comes last, so that they see what it refuses."""
+    plugins: Sequence[Path] = ()
+    """The files that the passes come from, for the commands that errors propose."""
     reproducer: Path | None = None
     """Where to write a reproducer when a pass fails; none is written where this is None."""
-    reproducer_arguments: Sequence[str] = ()
     report_progress: Callable[[str, int, int], None] | None = None
     context: Context = field(default_factory=Context)
 
@@ -70,40 +108,60 @@ class RunRequest:
         Raises:
             OnnxoptError: As `onnxopt.run`.
         """
+        from onnxopt import ir
+
+        if self.target is not None:
+            backend_class(self.target)
         ctx = self.context = Context(self.target, self.data, self.limit, self.report_progress)
         manager = Manager([*self.instruments, *([self.verify] if self.verify else [])])
         graph = self.source.load()
+        nodes = sum(len(scope.nodes) for scope in ir.every_graph(graph))
         try:
             manager.run(graph, self.pipeline, ctx)
         except (PassFailed, CheckFailed) as error:
-            raise self._with_reproducer(error, manager) from error
-        verified = self.verify.results if self.verify else ()
-        return RunResult(graph, self.source, self.pipeline, manager.runs, ctx, verified)
-
-    def _with_reproducer(self, error: PassFailed | CheckFailed, manager: Manager) -> PassFailed | CheckFailed:
-        if self.reproducer is None or not manager.runs:
-            return error
-        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-        command = write_reproducer(
-            self.reproducer,
-            self.source,
-            self.pipeline,
-            manager.runs[-1],
-            cause,
-            self.context,
-            self.reproducer_arguments,
+            if remedy := self._remedy(error, manager):
+                raise type(error)(f"{error}\n{remedy}") from error
+            raise
+        result = RunResult(graph, self.source, self.pipeline, manager.runs, ctx, nodes_before=nodes)
+        if self.verify is None:
+            return result
+        return replace(
+            result,
+            verified=self.verify.results,
+            skipped=sorted(self.verify.skipped),
+            compared_on=self.verify.compared_on,
         )
-        return type(error)(f"{error}\nreproduce it with: {command}")
+
+    def _remedy(self, error: PassFailed | CheckFailed, manager: Manager) -> str:
+        """What to do next, as a line of the message."""
+        dims = self.verify.dims if self.verify else {}
+        repeated = flags(self.plugins, self.data, self.target, dims)
+        if manager.current is None:  # before the first pass, or after the last
+            words = ["onnxopt", "bisect", self.source.name, "--passes", str(self.pipeline), *repeated]
+            return f"find the pass with: {shlex.join(words)}" if manager.runs and self.source.path else ""
+        if self.reproducer is None:
+            return ""
+        repeated += ["--verify-each"] * (self.verify is not None and self.verify.each)
+        repeated += ["--check-claims"] * any(isinstance(instrument, Claims) for instrument in self.instruments)
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        try:
+            command = write_reproducer(
+                self.reproducer, self.source, self.pipeline, manager.current, cause, self.context, repeated
+            )
+        except OnnxoptError as reason:  # what failed first is what the user must hear
+            return f"no reproducer: {reason}"
+        return f"reproduce it with: {command}"
 
 
 def run(
     model: str | Path | ModelProto | ir.Graph,
-    passes: str | Pipeline = "O1",
+    passes: str | Path | Pipeline = "O1",
     *,
     data: str | Path | DataSet | None = None,
     target: str | None = None,
     verify: bool | None = None,
     verify_each: bool = False,
+    dims: Mapping[str, int] | None = None,
     limit: int | None = None,
     plugins: Sequence[str | Path] = (),
     instruments: Sequence[Instrument] = (),
@@ -113,11 +171,12 @@ def run(
 
     Args:
         model: A file, a ModelProto or a graph; none of them is changed.
-        passes: A pipeline, or its text: `"O2"`, `"fold-constants,fuse-depthwise{merge=never}"`.
+        passes: A pipeline, its text (`"O2"`, `"fold-constants,fuse-depthwise{merge=never}"`), or a TOML pipeline file.
         data: Calibration samples, also run by the verification: anything that `--data` takes.
         target: The target that the graph is prepared for.
         verify: Compare the finished graph with the input model; by default where there are data.
         verify_each: Compare after every pass.
+        dims: Sizes of symbolic dimensions, for generated inputs.
         limit: Allow only so many rewrites.
         plugins: Python files with passes of your own.
         instruments: What else shall watch.
@@ -129,27 +188,42 @@ def run(
         PassFailed: A pass raised.
     """
     source = Source.of(model)
-    registry = Registry.installed()
-    for plugin in plugins:
-        registry.load_plugin(Path(plugin))
-    pipeline = parse_pipeline(passes, registry) if isinstance(passes, str) else passes
-    samples = open_samples(source, data) if isinstance(data, (str, Path)) else data
-    check = (
-        Verify(samples, each=verify_each)
-        if verify_each or (samples is not None if verify is None else verify)
-        else None
-    )
-    folder = None if reproducer is None else Path(reproducer)
-    return RunRequest(source, pipeline, samples, target, limit, check, instruments, folder).run()
+    recipe = Recipe.of(passes, [Path(plugin) for plugin in plugins])
+    chosen = recipe.data if data is None else data
+    samples = open_samples(source, chosen) if isinstance(chosen, (str, Path)) else chosen
+    return RunRequest(
+        source,
+        recipe.pipeline,
+        samples,
+        recipe.target if target is None else target,
+        limit,
+        verification(samples, verify, verify_each, dims or {}),
+        instruments,
+        recipe.plugins,
+        None if reproducer is None else Path(reproducer),
+    ).run()
+
+
+def verification(data: DataSet | None, at_end: bool | None, each: bool, dims: Mapping[str, int]) -> Verify | None:
+    """The instrument for what was asked for: nothing said at all means at the end, where there are data.
+
+    Raises:
+        BadOption: After each pass, and not at the end, is asked for.
+    """
+    if each and at_end is False:
+        raise BadOption("to verify each pass and to leave the result unverified exclude each other")
+    wanted = each or (data is not None if at_end is None else at_end)
+    return Verify(data, each=each, dims=dict(dims)) if wanted else None
 
 
 def open_samples(source: Source, data: str | Path) -> DataSet:
-    """The data set at `data`, for the inputs of a model.
+    """The calibration set at `data`, for the inputs of a model; NaN and infinity in it are refused as they pass.
 
     Raises:
         BadData: It is not there, or does not fit the model.
     """
     from onnxopt import ir
     from onnxopt.data import inputs_of, open_data
+    from onnxopt.data.dataset import require_finite
 
-    return open_data(data, inputs_of(ir.to_proto(source.load(), max_inline=0)))
+    return require_finite(open_data(data, inputs_of(ir.to_proto(source.load(), max_inline=0))))

@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from onnxopt.errors import OnnxoptError
+
+_BIRTH = 60
+"""Seconds within which an empty hidden file counts as one that is about to be locked and written."""
 
 
 @contextmanager
@@ -77,7 +81,9 @@ def _remove_abandoned(target: Path) -> None:
     for left in target.parent.glob(f".{_literal(target.name)}.*.tmp"):
         with suppress(OSError), left.open("rb") as file:
             flock(file, LOCK_EX | LOCK_NB)
-            left.unlink()
+            status = os.fstat(file.fileno())
+            if status.st_size or time.time() - status.st_mtime > _BIRTH:
+                left.unlink()
 
 
 def _literal(name: str) -> str:

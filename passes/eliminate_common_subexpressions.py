@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Hashable, MutableMapping
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from onnxopt import ir
@@ -14,8 +14,8 @@ from onnxopt.pipeline.base import Context, Pass
 
 _SEES_OUTSIDE = ("If", "Loop", "Scan")
 
-Table = MutableMapping[Hashable, ir.Node]
-"""The first node of each key that a scope can see."""
+Table = ChainMap[Hashable, ir.Node]
+"""The first node of each key: those of a scope, then those around it that it can see."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,11 @@ class EliminateCommonSubexpressions(Pass):
     """Compute equal nodes once: the same operator, attributes and inputs.
 
     Value numbering, linear in the nodes, which stand in topological order. In every scope; a node in the body of an If,
-    Loop or Scan also gives way to an equal one that stands before the body in the graph around it. Never merged:
-    random operators, a Dropout that may be training, operators of domains that are not known here, nodes that hold a
-    graph (two X
-    ones where they are the same bytes of one file. Add, Mul, Equal and logical operators take operands in either order.
+    Loop or Scan also gives way to an equal one that stands before the body in the graph around it, Constants apart.
+    Never merged: random operators, a Dropout that may be training, operators of domains that are not known here, nodes
+    that hold a graph (two equal Ifs stay two), nodes of sibling bodies. Equal initializers up to 1 KiB count as one
+    input, larger ones where they are the same bytes of one file. Operands of Add, Mul, Equal and logical operators may
+    stand in either order.
     """
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
@@ -34,7 +35,7 @@ class EliminateCommonSubexpressions(Pass):
         with ir.edit(graph) as edit:
             numbering = _Numbering(graph, edit, ctx)
             for root in (graph, *graph.functions):
-                numbering.scope(root, {})
+                numbering.scope(root, ChainMap())
         return edit.changed
 
 
@@ -48,20 +49,30 @@ class _Numbering:
         """Merge the nodes of one scope, and at its place each of the subgraphs, with those seen before."""
         for node in scope.nodes:
             if node.attrs:
-                outside = seen if node.is_op(*_SEES_OUTSIDE) else {}
+                outside: Table = seen if node.is_op(*_SEES_OUTSIDE) else ChainMap()
                 for subgraph in node.subgraphs():
-                    self.scope(subgraph, ChainMap({}, outside))
+                    self.scope(subgraph, outside.new_child())
             if not self.purity.is_repeatable(node, scope.opset) or _is_placed(node):
                 continue
             key = self.sameness.key(node, scope.opset)
             first = None if key is None else seen.setdefault(key, node)
-            if first is not None and first is not node:
+            if first is None or first is node:
+                continue
+            if node.is_op("Constant") and key not in seen.maps[0]:
+                seen[key] = node  # it costs nothing where it is, and shape inference sees no outer values
+                self._equate(node, first)
+            else:
                 self._merge(node, first)
 
-    def _merge(self, node: ir.Node, first: ir.Node) -> None:
+    def _equate(self, node: ir.Node, first: ir.Node) -> list[tuple[ir.Tensor, ir.Tensor]]:
+        """Let whatever reads the one compute the same as what reads the other, even if both stay."""
         pairs = [(old, new) for old, new in zip(node.outputs, first.outputs, strict=True) if old.name]
         for old, new in pairs:
-            self.sameness.equate(old, new)  # whatever reads them computes the same, even if this node stays
+            self.sameness.equate(old, new)
+        return pairs
+
+    def _merge(self, node: ir.Node, first: ir.Node) -> None:
+        pairs = self._equate(node, first)
         reason = next((reason for old, new in pairs if (reason := obstacle(self.edit, old, new))), None)
         if reason is not None:
             self.ctx.refuse(f"equal to {first.op} {first.name or first.outputs[0].name}, but {reason}", node)

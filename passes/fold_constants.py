@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from onnx import TensorProto
 
 from onnxopt import ir
-from onnxopt.folding.candidates import constant_of, find, has_shape_question, takes_initializers
+from onnxopt.folding.candidates import constant_of, find, free_initializers, has_shape_question, takes_initializers
 from onnxopt.folding.evaluation import Evaluation
 from onnxopt.folding.facts import Facts
 from onnxopt.folding.flattening import Flattening
@@ -16,9 +16,10 @@ from onnxopt.folding.growth import Growth, frontier
 from onnxopt.folding.proven_shapes import proven_types
 from onnxopt.folding.sizing import Sizing
 from onnxopt.ir.schema import find_schema
+from onnxopt.ir.values import Array, Values
 from onnxopt.pipeline.base import Context, Pass, describe
 
-_MEMORY = 256 << 20
+_MEMORY = 128 << 20
 """Bytes of computed values that are held at one time; what does not fit waits for the next round."""
 
 
@@ -26,11 +27,12 @@ _MEMORY = 256 << 20
 class FoldConstants(Pass):
     """Compute what depends on constants alone, and make `Constant` nodes initializers.
 
-    In the main graph, in subgraphs and in functions (which have no initializers: their constants stay Constant nodes).
-    Values are computed by onnxruntime with its optimizations off, hundreds of nodes a session, so that they are the
-    bits that the model would compute itself; what onnxruntime has no kernel for stays. `Shape` and `Size` of a value
-    are folded when all its dimensions follow from the model's inputs and operators; other declarations may be stale and
-    do not count.
+    In the main graph, in subgraphs and in functions (which have no initializers: their constants stay Constant
+    nodes). Values are computed by onnxruntime with its optimizations off, hundreds of nodes a session, so that they
+    are the bits that the model would compute itself; what onnxruntime has no kernel for stays. (A float16 constant
+    is rounded, as ONNX says; onnxruntime may leave that out between two operators that it computes in float32.)
+    `Shape` and `Size` of a value are folded when all its dimensions follow from the model's inputs and operators;
+    other declarations may be stale and do not count.
 
     Never folded: random operators and a Dropout that may be training; QuantizeLinear and DequantizeLinear, which would
     take the quantization out of the model; If, Loop and Scan as a whole; operators of other domains than ONNX's; what
@@ -40,7 +42,7 @@ class FoldConstants(Pass):
 
     max_bytes: int = 16 << 20
     """The largest tensor to read or to make, in bytes. Nothing larger is computed, not even on the way."""
-    max_growth: int = 4096
+    max_growth: int = 1024
     """Bytes by which each result may exceed the constants that go with its nodes. Raise it to let the file grow."""
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
@@ -72,10 +74,17 @@ def _make_initializers(graph: ir.Graph, ctx: Context) -> bool:
                     ctx.refuse("a sparse value stays a Constant node", node)
                 elif ctx.allow("Constant node made an initializer", node):
                     _detach(tensor, edit)
-                    tensor.to_constant(value._values)
+                    _to_initializer(tensor, value._values, graph)
                     edit.remove(node)
                     ctx.count("Constant nodes made initializers")
     return edit.changed
+
+
+def _to_initializer(tensor: ir.Variable, value: Array | Values, main: ir.Graph) -> None:
+    constant = tensor.to_constant(value)
+    if not free_initializers(main):  # it belongs to the main graph, though only a body may read it
+        main.constants.append(constant)
+        main.listed.setdefault(constant.name)
 
 
 def _detach(tensor: ir.Tensor, edit: ir.Edit) -> None:
@@ -184,10 +193,11 @@ class _Attempt:
                 attrs = {"value": ir.Constant("", value)}
                 edit.insert_before(node, ir.Node("Constant", node.name, attrs, outputs=[tensor]))
             else:
-                tensor.to_constant(value)
+                _to_initializer(tensor, value, self.graph)
         edit.remove(node)
         self.ctx.count("nodes folded")
         self.ctx.count("constants made", len(used))
+        self.ctx.count("bytes of constants made", sum(self.facts.nbytes(tensor) for tensor in used))
 
     def _is_writable(self, node: ir.Node) -> bool:
         """Whether Constant, in the opset of the node, has the types of the outputs that have to be made by a node."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from onnxopt import ir
 from onnxopt.ir.linear.fold_affine import fold_after, fold_before
-from onnxopt.ir.linear.layer import LAYERS
+from onnxopt.ir.linear.layer import is_layer
 from onnxopt.pipeline.base import Context, Pass, Preserves
 
 
@@ -35,7 +35,7 @@ class FuseConvBn(Pass):
             for fold, where in ((fold_after, "after a layer"), (fold_before, "before a layer")):
                 for scope in ir.every_graph(graph):
                     for node in scope.nodes:
-                        if node.is_op(*LAYERS) and not edit.was_removed(node):
+                        if is_layer(node) and not edit.was_removed(node):
                             folded = fold(edit, scope, node, ctx)
                             if folded:
                                 ctx.count(f"folded {where}", folded)

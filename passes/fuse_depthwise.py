@@ -13,7 +13,7 @@ from onnxopt.ir.linear.cost import ConvCosts, conv_costs
 from onnxopt.ir.linear.fold_affine import fold_after, fold_before
 from onnxopt.ir.linear.fold_pad import fold_pads
 from onnxopt.ir.linear.geometry import is_depthwise
-from onnxopt.ir.linear.layer import LAYERS
+from onnxopt.ir.linear.layer import is_layer
 from onnxopt.ir.linear.match import constant_of
 from onnxopt.ir.linear.merge import merge_with_next
 from onnxopt.ir.linear.regroup import regroup
@@ -51,21 +51,22 @@ class FuseDepthwise(Pass):
             gate.refusals.clear()
             changed = True
         gate.pass_on()
-        _report(ctx, before, conv_costs(graph))
+        _report(ctx, before, conv_costs(graph) if changed else before)
         return changed
 
     def _sweep(self, graph: ir.Graph, gate: _Gate) -> bool:
+        scopes = list(ir.every_graph(graph))
         with ir.edit(graph) as edit:
-            for scope, node in _live(graph, edit):
+            for scope, node in _live(scopes, edit):
                 if node.is_op("Concat"):
                     regroup(edit, scope, node, gate)
-            for scope, node in _live(graph, edit):
+            for scope, node in _live(scopes, edit):
                 if is_depthwise(node):
                     _fold_surroundings(edit, scope, node, gate)
-            for scope, node in _live(graph, edit):
+            for scope, node in _live(scopes, edit):
                 if node.is_op("Conv") and self.merge != "never":
                     merge_with_next(edit, scope, node, gate, self.merge)
-            for scope, node in _live(graph, edit):
+            for scope, node in _live(scopes, edit):
                 scale_as_depthwise(edit, scope, node, gate)
         return edit.changed
 
@@ -88,8 +89,8 @@ class _Gate:
             self.ctx.refuse(reason, node)
 
 
-def _live(graph: ir.Graph, edit: ir.Edit) -> Iterator[tuple[ir.Graph, ir.Node]]:
-    for scope in ir.every_graph(graph):
+def _live(scopes: list[ir.Graph], edit: ir.Edit) -> Iterator[tuple[ir.Graph, ir.Node]]:
+    for scope in scopes:
         for node in scope.nodes:
             if not edit.was_removed(node):
                 yield scope, node
@@ -102,7 +103,7 @@ def _fold_surroundings(edit: ir.Edit, scope: ir.Graph, node: ir.Node, gate: _Gat
     if before is not None and (is_scale or _is_pointwise(before)):
         fold_after(edit, scope, before, gate)
     after = None if edit.was_removed(node) else edit.sole_reader(node.outputs[0])
-    if is_scale and after is not None and after.is_op(*LAYERS):
+    if is_scale and after is not None and is_layer(after):
         fold_before(edit, scope, after, gate)
     if edit.was_removed(node):
         return
@@ -114,7 +115,7 @@ def _fold_surroundings(edit: ir.Edit, scope: ir.Graph, node: ir.Node, gate: _Gat
 def _layer_before(node: ir.Node) -> ir.Node | None:
     """The layer that a depthwise Conv's data come from, perhaps through per-channel operations."""
     above: ir.Node | None = node.inputs[0].producer
-    while above is not None and not above.is_op(*LAYERS):
+    while above is not None and not is_layer(above):
         data = data_input(above)
         if data is None or not looks_affine(above, data) or len(above.outputs[0].outputs) != 1:
             return None
@@ -128,13 +129,20 @@ def _is_pointwise(node: ir.Node) -> bool:
 
 
 def _report(ctx: Context, before: ConvCosts, after: ConvCosts) -> None:
-    ctx.count("MACs before", before.macs)
-    ctx.count("MACs after", after.macs)
-    ctx.count("parameters before", before.parameters)
-    ctx.count("parameters after", after.parameters)
-    ctx.count("depthwise convolutions", after.depthwise)
-    ctx.count("depthwise MACs", after.depthwise_macs)
-    ctx.count("dense MACs", after.dense_macs)
-    ctx.count("dense parameters", after.dense_parameters)
-    if after.unknown:
-        ctx.count("convolutions of unknown size, not in the MACs", after.unknown)
+    """State the figures: before the first run of the pass in a pipeline, and after the last."""
+    if not (before.depthwise or after.depthwise or before != after):
+        return
+    for what, figure in (("MACs before", before.macs), ("parameters before", before.parameters)):
+        if f"{ctx.current}: {what}" not in ctx.statistics:
+            ctx.count(what, figure)
+    for what, figure in (
+        ("MACs after", after.macs),
+        ("parameters after", after.parameters),
+        ("depthwise convolutions", after.depthwise),
+        ("depthwise MACs", after.depthwise_macs),
+        ("dense MACs", after.dense_macs),
+        ("dense parameters", after.dense_parameters),
+        ("convolutions of unknown size, not in the MACs", after.uncounted),
+    ):
+        if change := figure - ctx.statistics[f"{ctx.current}: {what}"]:
+            ctx.count(what, change)

@@ -16,6 +16,8 @@ from onnxopt.runtime.child import ChildFailed, run_in_child
 
 _LIMIT = 1_900_000_000
 """Bytes of weights up to which a model can be handed over: protobuf ends at 2 GB."""
+_UNLISTED_FROM = 4
+"""The IR version since which an initializer need not be an input."""
 _TARGET = f"{__name__}:simplified"
 
 
@@ -44,9 +46,13 @@ class Simplify(Pass):
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed."""
-        weights = sum(constant.nbytes for scope in ir.every_graph(graph) for constant in scope.constants)
-        if weights > _LIMIT:
-            ctx.refuse(f"{weights / 1e9:.1f} GB of weights: onnxsim takes models of up to 2 GB", graph.name)
+        weights = {constant for scope in ir.every_graph(graph) for constant in scope.constants}
+        weights |= {
+            tensor for node in ir.every_node(graph) for tensor in node.inputs if isinstance(tensor, ir.Constant)
+        }
+        size = sum(constant.nbytes for constant in weights)
+        if size > _LIMIT:
+            ctx.refuse(f"{size / 1e9:.1f} GB of weights: onnxsim takes models of up to 2 GB", graph.name)
             return False
         try:
             other = self._simplified(graph)
@@ -63,11 +69,7 @@ class Simplify(Pass):
 
     def _simplified(self, graph: ir.Graph) -> ir.Graph:
         model = ir.to_proto(graph)
-        defaults = {tensor.name for tensor in graph.inputs if isinstance(tensor, ir.Variable) and tensor.default}
-        kept = [tensor for tensor in model.graph.initializer if tensor.name not in defaults]
-        if defaults:  # onnxsim would make these inputs constant
-            del model.graph.initializer[:]
-            model.graph.initializer.extend(kept)
+        _list_no_initializer(model, {tensor.name for tensor in graph.inputs})
         result = run_in_child(
             _TARGET,
             model.SerializeToString(),
@@ -78,6 +80,19 @@ class Simplify(Pass):
             max_tensor=self.max_tensor,
         )
         return ir.from_proto(onnx.ModelProto.FromString(result))
+
+
+def _list_no_initializer(model: onnx.ModelProto, inputs: set[str]) -> None:
+    """Let `inputs` be all the inputs, without defaults: onnxsim takes initializers that are inputs for constants.
+
+    Models of IR version 3 and older list every initializer as an input; onnxsim adds some that it does not list.
+    """
+    listed = [info for info in model.graph.input if info.name in inputs]
+    constant = [tensor for tensor in model.graph.initializer if tensor.name not in inputs]
+    del model.graph.input[:], model.graph.initializer[:]
+    model.graph.input.extend(listed)
+    model.graph.initializer.extend(constant)
+    model.ir_version = max(model.ir_version, _UNLISTED_FROM)
 
 
 def simplified(

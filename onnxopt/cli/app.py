@@ -17,6 +17,7 @@ from onnxopt.cli.run import run
 from onnxopt.cli.verify import verify
 from onnxopt.errors import OnnxoptError
 
+_USAGE = 2
 _INTERNAL = 3
 _INTERRUPTED = 130
 
@@ -28,12 +29,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (run, passes, backends, inspect, diff, verify, bisect):
-    app.command()(command)
+    app.command(no_args_is_help=command in (run, inspect, diff, verify, bisect))(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"onnxopt {version('onnxopt')}\n")
+        raise typer.Exit
 
 
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show Python's traceback with an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     """A compiler for trained models: every pass is proven on data as it runs.
 
@@ -43,20 +55,35 @@ def options(
 
 def main() -> None:
     """Run the command line; every error ends in one message and an exit status, never in a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is no reason to fail
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app(arguments)
+        status = app(arguments or ["--help"], prog_name="onnxopt", standalone_mode=False) or 0
     except OnnxoptError as error:
         _end(str(error), error.exit_code, debug)
-    except KeyboardInterrupt:
-        _end("interrupted; no output was touched", _INTERRUPTED, False)
-    except BrokenPipeError:  # the reader of our stdout has enough
-        sys.stderr.close()
-        sys.exit(0)
+    except (KeyboardInterrupt, typer.Abort):
+        status = _INTERRUPTED
     except Exception as error:  # noqa: BLE001 - whatever it is, the user gets a line and a status
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        if hasattr(error, "format_message"):  # a usage error of click's, which some versions of typer carry inside
+            _end(_usage(error), _USAGE, debug)
+        reason = " ".join(f"{type(error).__name__}: {error}".split("\n")[:1])
         _end(f"internal error, please report it ({reason}); --debug shows where", _INTERNAL, debug)
+    if status == _INTERRUPTED:
+        _end("interrupted", _INTERRUPTED, False)
+    sys.exit(status)
+
+
+def _usage(error: Exception) -> str:
+    """The command and what is wrong with how it was given, in one line."""
+    message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    if getattr(error, "cmd", None) is None and context is None:
+        return message
+    path = context.command_path if context else "onnxopt"
+    return f"{message.rstrip('.')}; `{path} --help` has the usage"
 
 
 def _end(message: str, status: int, debug: bool) -> None:

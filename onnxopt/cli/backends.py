@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,26 +14,13 @@ def backends(
     json: given.Json = False,
 ) -> None:
     """List the targets, or show one with its options."""
-    import inspect
+    from onnxopt.cli.console import print_json, print_view
+    from onnxopt.pipeline.backend import backend_names
+    from onnxopt.report.catalogue import backends_view, facts_of_backend, pass_view
 
-    from onnxopt.cli.console import print_json, stdout
-    from onnxopt.pipeline.backend import backend_class, backend_names
-    from onnxopt.pipeline.options import options_of
-
-    listed: list[dict[str, Any]] = []
-    for known in backend_names() if name is None else [name]:
-        owner = backend_class(known)
-        options = [
-            {"name": option.name, "type": option.kind.expected, "default": option.default_text, "doc": option.doc}
-            for option in options_of(owner)
-        ]
-        listed.append({"name": known, "doc": inspect.getdoc(owner) or "", "options": options})
-    if json:
-        print_json(listed)
+    if name is not None:
+        facts = facts_of_backend(name)
+        print_json(facts) if json else print_view(pass_view(facts))
         return
-    from rich.markup import escape
-
-    for facts in listed:
-        stdout().print(f"[bold]{facts['name']}[/bold]  {escape(facts['doc'])}")
-        for option in facts["options"]:
-            stdout().print(f"  {option['name']}={option['default']}  {escape(option['type'])}: {escape(option['doc'])}")
+    listed = [facts_of_backend(known) for known in backend_names()]
+    print_json({"backends": listed}) if json else print_view(backends_view(listed))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
-
 from onnxopt.cli import given
 
 
@@ -19,41 +16,24 @@ def bisect(
     json: given.Json = False,
 ) -> None:
     """Find the first pass, then the first rewrite in it, that breaks the outputs."""
+    import shlex
+
     from onnxopt.cli.console import print_json, print_text
     from onnxopt.cli.progress import Progress
     from onnxopt.pipeline.bisect import bisect as search
+    from onnxopt.pipeline.reproducer import flags
     from onnxopt.pipeline.source import Source
+    from onnxopt.report.culprit import culprit_json, culprit_text
 
-    registry = given.registry_with(plugin)
-    pipeline, file_target, file_data = given.pipeline_of(passes, level, registry)
-    samples = given.samples_of(model, data or file_data)
+    given.exclusive(data=data is not None, dim=bool(dim))
+    recipe, dims = given.recipe_of(passes, level, plugin), given.dims_of(dim)
+    samples, target = given.samples_of(model, data or recipe.data), target or recipe.target
     with Progress() as progress:
-        culprit = search(
-            Source.of(model),
-            pipeline,
-            data=samples,
-            target=target or file_target,
-            dims=given.dims_of(dim),
-            tick=progress.say,
-        )
-    if culprit is None:
-        print_json({"culprit": None}) if json else print_text(f"{pipeline} breaks nothing on {model}")
+        found = search(Source.of(model), recipe.pipeline, data=samples, target=target, dims=dims, tick=progress.say)
+    if found is None:
+        print_json({"culprit": None}) if json else print_text(f"{recipe.pipeline} breaks nothing on {model}")
         return
-    command = _command(model, str(pipeline), culprit.number, plugin, data or file_data)
-    if json:
-        rewrite = None if culprit.rewrite is None else vars(culprit.rewrite)
-        found = {"pass": culprit.run.text, "index": culprit.run.index, "rewrite": rewrite, "number": culprit.number}
-        print_json({"culprit": found, "reason": culprit.reason, "runs": culprit.runs, "command": command})
-        return
-    print_text(f"pass {culprit.run.index}, {culprit.run.text}, is the first to break the model")
-    if culprit.rewrite is None:
-        print_text("it breaks the model with every rewrite withheld: it edits without asking ctx.allow")
-    else:
-        print_text(f"rewrite {culprit.number}: {culprit.rewrite.what}: {culprit.rewrite.where}")
-    print_text(f"reason: {culprit.reason}\nfound in {culprit.runs} runs; see it with: {command}")
-
-
-def _command(model: Path, pipeline: str, number: int | None, plugins: list[Path] | None, data: str | None) -> str:
-    limit = [] if number is None else ["--limit", str(number)]
-    extra = given.arguments(plugins, data, True, None)
-    return shlex.join(["onnxopt", "run", str(model), "--passes", pipeline, *extra, *limit])
+    words = ["onnxopt", "run", str(model), "--passes", str(recipe.pipeline), "--verify-each"]
+    words += flags(recipe.plugins, samples, target, dims)
+    command = shlex.join(words + ([] if found.number is None else ["--limit", str(found.number)]))
+    print_json(culprit_json(found, command)) if json else print_text(culprit_text(found, command))

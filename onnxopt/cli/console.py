@@ -2,52 +2,89 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+    from rich.text import Text
 
 _WIDTH = 100
 """Columns where the output is no terminal."""
 
 
-def stdout() -> Console:
-    """For results."""
-    return _console(to_stderr=False)
-
-
-def stderr() -> Console:
-    """For tables that go along with a result, warnings and errors."""
-    return _console(to_stderr=True)
-
-
-def _console(*, to_stderr: bool) -> Console:
+def console(*, to_stderr: bool) -> Console:
+    """As wide as the terminal, or 100 columns; what stands in brackets in a name is no markup."""
     from rich.console import Console
 
     stream = sys.stderr if to_stderr else sys.stdout
-    return Console(stderr=to_stderr, width=None if stream.isatty() else _WIDTH, highlight=False, soft_wrap=False)
+    width = None if stream.isatty() else _WIDTH
+    return Console(stderr=to_stderr, width=width, highlight=False, markup=False, emoji=False)
+
+
+def print_view(*parts: RenderableType) -> None:
+    """Tables on stdout: results."""
+    _print(parts, to_stderr=False)
+
+
+def tell_view(*parts: RenderableType) -> None:
+    """Tables on stderr: what goes along with a result."""
+    _print(parts, to_stderr=True)
 
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+    from onnxopt import strict_json
+
+    print_text(strict_json.dumps(value))
 
 
 def print_text(text: str) -> None:
     """Plain lines on stdout."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    _write(sys.stdout, text if text.endswith("\n") else text + "\n")
 
 
-def print_plain(text: str) -> None:
+def tell_text(text: str) -> None:
     """Plain lines on stderr."""
-    sys.stderr.write(text if text.endswith("\n") else text + "\n")
+    _write(sys.stderr, text if text.endswith("\n") else text + "\n")
 
 
-def warn(lines: list[str]) -> None:
+def warn(lines: Sequence[str]) -> None:
     """One line each on stderr."""
-    from rich.markup import escape
+    from rich.text import Text
 
     for line in lines:
-        stderr().print(f"[yellow]warning:[/yellow] {escape(line)}", soft_wrap=True)
+        _tell_line(Text("warning: ", "yellow").append(line, "default"))
+
+
+def note(line: str) -> None:
+    """One line on stderr that nobody needs to read twice."""
+    from rich.text import Text
+
+    _tell_line(Text(line, "dim"))
+
+
+def _tell_line(line: Text) -> None:
+    out = console(to_stderr=True)
+    with out.capture() as captured:
+        out.print(line, soft_wrap=True)
+    _write(sys.stderr, captured.get())
+
+
+def _print(parts: Sequence[RenderableType], *, to_stderr: bool) -> None:
+    out = console(to_stderr=to_stderr)
+    with out.capture() as captured:
+        for part in parts:
+            out.print(part)
+    _write(sys.stderr if to_stderr else sys.stdout, captured.get())
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write at once. A reader that has enough, as `head` has, is no reason to leave the work undone."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -19,15 +19,15 @@ def diff(
     """Say what differs between two models: nodes, weights and by how much, inputs, outputs, metadata."""
     from onnxopt import ir
     from onnxopt.cli.console import print_json, print_text
-    from onnxopt.ir.diff import unified
 
+    given.exclusive(text=text, json=json)
     one, other = ir.load(before), ir.load(after)
     found = ir.diff(one, other)
     if json:
-        print_json(found.to_json())
+        print_json({"equal": found.is_empty, **found.to_json()})
     elif found.is_empty:
         print_text("no difference")
     else:
-        print_text("\n".join(unified(one, other)) if text else found.to_text())
+        print_text("\n".join(ir.unified(one, other)) if text else found.to_text())
     if exit_code and not found.is_empty:
         raise typer.Exit(1)

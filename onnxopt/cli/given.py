@@ -10,118 +10,147 @@ import typer
 
 from onnxopt.errors import BadOption
 
-ALL = "all"
-
 if TYPE_CHECKING:
     from onnxopt.data import DataSet
     from onnxopt.pipeline.pipeline import Pipeline
-    from onnxopt.pipeline.registry import Registry
+    from onnxopt.pipeline.recipe import Recipe
 
-ModelFile = Annotated[Path, typer.Argument(help="An ONNX model.", show_default=False)]
+_INPUT = "What goes in"
+
+# `readable=False`: it is for ir.load to say what is wrong with a file, and an output need not be readable at all.
+ModelFile = Annotated[Path, typer.Argument(help="An ONNX model.", show_default=False, readable=False)]
 Passes = Annotated[
     str | None,
     typer.Option(
-        "--passes", "-p", help='A pipeline, as "O1,fuse-depthwise{merge=never}", or a TOML pipeline file.', metavar="P"
+        "--passes",
+        "-p",
+        help='A pipeline, as "O1,fuse-depthwise{merge=never}", or a TOML pipeline file.',
+        metavar="P",
+        rich_help_panel=_INPUT,
     ),
 ]
-Level = Annotated[int | None, typer.Option("-O", help="A preset: -O 1, -O 2.", metavar="N", show_default=False)]
+Level = Annotated[
+    str | None,
+    typer.Option("-O", help="A preset: -O 1, -O 2.", metavar="N", show_default=False, rich_help_panel=_INPUT),
+]
 Data = Annotated[
     str | None,
-    typer.Option(help="Samples: an .npz, a folder with an input_list.txt, or module:function.", metavar="D"),
+    typer.Option(
+        help="Samples: an .npz, a folder with an input_list.txt, or module:function.",
+        metavar="D",
+        rich_help_panel=_INPUT,
+    ),
 ]
 Plugins = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", help="A Python file with passes; repeatable. It is executed.", metavar="F"),
+    typer.Option(
+        "--plugin",
+        help="A Python file with passes; repeatable. It is run.",
+        metavar="F",
+        rich_help_panel=_INPUT,
+        readable=False,
+    ),
 ]
 Dims = Annotated[
     list[str] | None,
-    typer.Option("--dim", help="Size of a symbolic dimension in generated inputs; repeatable.", metavar="NAME=SIZE"),
+    typer.Option(
+        "--dim",
+        help="Size of a symbolic dimension, for figures and generated inputs; repeatable.",
+        metavar="NAME=SIZE",
+        rich_help_panel=_INPUT,
+    ),
 ]
-Target = Annotated[str | None, typer.Option(help="The target that the graph is prepared for.", metavar="T")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Target = Annotated[
+    str | None,
+    typer.Option(help="The backend that the graph is prepared for.", metavar="T", rich_help_panel=_INPUT),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 
 
-def registry_with(plugins: Sequence[Path] | None) -> Registry:
-    """The built-in and installed passes, and those of the files given."""
-    from onnxopt.pipeline.registry import Registry
-
-    registry = Registry.installed()
-    for plugin in plugins or ():
-        registry.load_plugin(plugin)
-    return registry
-
-
-def pipeline_of(passes: str | None, level: int | None, registry: Registry) -> tuple[Pipeline, str | None, str | None]:
-    """The pipeline asked for, and the target and the data that a pipeline file names.
+def recipe_of(passes: str | None, level: str | None, plugins: Sequence[Path] | None) -> Recipe:
+    """The pipeline asked for, and what its file says beside it.
 
     Raises:
         BadOption: Neither or both of --passes and -O are given, or there is no such level.
-        BadPipeline: The pipeline cannot be read.
+        BadPipeline: The pipeline or a plug-in cannot be read.
     """
-    from onnxopt.pipeline.pipeline import parse_pipeline
-    from onnxopt.pipeline.pipeline_file import load_pipeline_file
     from onnxopt.pipeline.presets import PRESETS
+    from onnxopt.pipeline.recipe import Recipe
 
     if (passes is None) == (level is None):
         raise BadOption("give the passes with either --passes or -O" + (", not both" if passes is not None else ""))
-    if passes is None:
-        if f"O{level}" not in PRESETS:
-            raise BadOption(f"there is no -O {level}; there are {', '.join(PRESETS)}")
-        return parse_pipeline(f"O{level}", registry), None, None
-    if passes.endswith(".toml"):
-        file = load_pipeline_file(Path(passes), registry)
-        return file.pipeline, file.target, None if file.data is None else str(file.data)
-    return parse_pipeline(passes, registry), None, None
+    if passes is None and f"O{level}" not in PRESETS:
+        raise BadOption(f"there is no -O {level}; there are {', '.join(f'-O {name[1:]}' for name in PRESETS)}")
+    return Recipe.of(f"O{level}" if passes is None else passes, plugins or ())
 
 
-def require_passes(registry: Registry, *names: str) -> None:
-    """Refuse a pass name that a flag gives and no pass has; `all` stands for every pass.
+def require_passes(pipeline: Pipeline, flag: str, names: Sequence[str]) -> None:
+    """Refuse the name of a pass that a flag gives and the pipeline does not have; `all` stands for every pass.
 
     Raises:
-        BadPipeline: There is no such pass; the nearest name is suggested.
+        BadOption: The flag would do nothing; the nearest name is suggested.
     """
+    from onnxopt.pipeline.instruments.printing import ALL
+    from onnxopt.pipeline.suggest import did_you_mean
+
+    known = {pass_.pass_name(): None for pass_ in pipeline.passes()}
     for name in names:
-        if name != ALL:
-            registry.get(name)
+        if name != ALL and name not in known:
+            hint = did_you_mean(name, [*known, ALL], f"; it has {', '.join(known)}")
+            raise BadOption(f"{flag} {name}: the pipeline has no such pass{hint}")
 
 
-def require_folders(*paths: Path | None) -> None:
-    """Refuse an output whose folder is not there, before the work is done.
+def require_writable(*paths: Path | None) -> None:
+    """Refuse an output that cannot be written, before the work is done.
 
     Raises:
-        BadOption: The folder is missing.
+        BadOption: Its folder is missing or read-only, it is a folder itself, or another output has the same path.
     """
-    for path in paths:
-        if path is not None and not path.parent.is_dir():
+    import os
+
+    given = [path for path in paths if path is not None]
+    for path in given:
+        if not path.parent.is_dir():
             raise BadOption(f"cannot write {path}: there is no folder {path.parent}")
-
-
-def arguments(plugins: Sequence[Path] | None, data: str | None, verify_each: bool, target: str | None) -> list[str]:
-    """The flags that a reproducer's command has to repeat."""
-    flags = [flag for plugin in plugins or () for flag in ("--plugin", str(plugin))]
-    flags += ["--data", data] if data else []
-    flags += ["--target", target] if target else []
-    return flags + ["--verify-each"] * verify_each
+        if path.is_dir():
+            raise BadOption(f"cannot write {path}: it is a folder")
+        if not os.access(path.parent, os.W_OK):
+            raise BadOption(f"cannot write {path}: the folder {path.parent} is read-only")
+    if len({path.resolve() for path in given}) < len(given):
+        raise BadOption(f"two outputs have one path: {', '.join(map(str, given))}")
 
 
 def dims_of(texts: Sequence[str] | None) -> dict[str, int]:
     """Sizes by symbol, from `NAME=SIZE`.
 
     Raises:
-        BadOption: Not of that form, or no positive size.
+        BadOption: Not of that form, no positive size, or twice the same name.
     """
-    dims = {}
+    dims: dict[str, int] = {}
     for text in texts or ():
-        name, equals, size = text.rpartition("=")
-        if not equals or not size.isdigit() or int(size) < 1:
+        name, _, size = text.rpartition("=")
+        if not name or not (size.isascii() and size.isdigit()) or int(size) < 1:
             raise BadOption(f"--dim {text}: give it as NAME=SIZE, with a size of at least 1")
+        if name in dims:
+            raise BadOption(f"--dim {text}: {name} is given twice")
         dims[name] = int(size)
     return dims
 
 
 def samples_of(model: Path, data: str | None) -> DataSet | None:
-    """The data set named, for the inputs of a model; None where none is."""
+    """The calibration set named, for the inputs of a model; None where none is."""
     from onnxopt.api import open_samples
     from onnxopt.pipeline.source import Source
 
     return None if data is None else open_samples(Source.of(model), data)
+
+
+def exclusive(**flags: bool) -> None:
+    """Refuse flags of which only one can hold.
+
+    Raises:
+        BadOption: Two are given.
+    """
+    given = [f"--{name}" for name, is_given in flags.items() if is_given]
+    if len(given) > 1:
+        raise BadOption(f"{' and '.join(given)} exclude each other")

@@ -56,7 +56,7 @@ class Layout:
             len(wanted) == value.ndim
             and all(not isinstance(dim, int) or dim == size for dim, size in zip(wanted, value.shape, strict=True))
         )
-        if not agrees or spec.dtype not in (None, value.dtype):
+        if not agrees or (spec.dtype is not None and spec.dtype != value.dtype):
             raise misfit(spec, value, self.source)
         return value
 

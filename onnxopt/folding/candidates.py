@@ -126,9 +126,14 @@ def _may_be_tensor(schema: Schema, index: int) -> bool:
 
 
 def takes_initializers(scope: Graph, main: Graph) -> bool:
-    """Whether a constant in this scope is written as such.
+    """Whether a scope may have constants that no node makes.
 
-    A model of IR version 3 or less lists initializers as inputs, which the body of an If cannot have. What is written
-    for a function is a Constant node, but that is the exporter's business.
+    The body of an If has no inputs, and so no initializers where these have to be listed as inputs. In a function there
+    are none either, but the exporter sees to that: it writes Constant nodes.
     """
-    return scope is main or isinstance(scope, Function) or (main.ir_version or 4) >= 4
+    return scope is main or isinstance(scope, Function) or free_initializers(main)
+
+
+def free_initializers(main: Graph) -> bool:
+    """Whether initializers need not be listed as inputs: not so before IR version 4 (IR specification)."""
+    return (main.ir_version or 4) >= 4

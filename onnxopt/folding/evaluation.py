@@ -162,7 +162,7 @@ class Evaluation:
             tensor = fetched[name]
             if not isinstance(value, np.ndarray):
                 raise NotRunnable(f"'{tensor.name}' is no tensor")
-            self.facts.put(tensor, value)
+            self.facts.put(tensor, value.copy())  # onnxruntime's own array keeps all the memory of its session
             self._held += value.nbytes
             if tensor not in self._kept:
                 self._passing.add(tensor)

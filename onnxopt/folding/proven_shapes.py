@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from onnx import TypeProto
+import math
+from collections.abc import Iterable
 
-from onnxopt.errors import BadModel
-from onnxopt.ir.dtypes import to_onnx
+from onnx import ModelProto, TypeProto, shape_inference
+
+from onnxopt.folding.facts import static_dims
 from onnxopt.ir.graph import Graph
-from onnxopt.ir.shapes import declaration
+from onnxopt.ir.node import Node
 from onnxopt.ir.skeleton import Skeleton, paired
-from onnxopt.ir.tensor import Tensor, Variable
+from onnxopt.ir.tensor import Constant, Tensor
+
+_PROPAGATE = frozenset(
+    {"Add", "Cast", "Concat", "Gather", "Mul", "Shape", "Size", "Slice", "Squeeze", "Sub", "Unsqueeze"}
+)
+"""Operators through which onnx follows the values of shapes."""
+_ELEMENTS = 1 << 20
+"""onnx takes every value of rank 1 that such an operator reads for a shape, and makes a dimension of each element (76
+bytes and 0.6 microseconds). Where they may have more elements in all, values are not followed."""
+_KEEP = frozenset({"Cast", "Identity", "Neg", "Reshape", "Slice", "Squeeze", "Unsqueeze"})
+"""Operators whose result has no more elements than their first input."""
+_PAIR = frozenset({"Add", "And", "Div", "Equal", "Gather", "Greater", "Less", "Mod", "Mul", "Or", "Sub", "Where"})
+"""Operators whose result has at most the product of the elements of their inputs."""
 
 
 def proven_types(graph: Graph) -> dict[Tensor, TypeProto]:
@@ -19,32 +33,80 @@ def proven_types(graph: Graph) -> dict[Tensor, TypeProto]:
     be stale and does not: not that of an inner value, an output, a body's input, or of what an operator gives that
     onnx does not know. Nothing is proven for a model that onnx cannot infer.
     """
-    skeleton = Skeleton(graph)
-    for scope, proto in paired(graph, skeleton.model.graph):
+    model = Skeleton(graph).model
+    for scope, proto in paired(graph, model.graph):
         del proto.value_info[:]
         for info in (*proto.output, *(() if scope is graph else proto.input)):
             if info.type.HasField("tensor_type"):
                 info.type.tensor_type.ClearField("shape")
-    for function in skeleton.model.functions:
+    for function in model.functions:
         del function.value_info[:]
+    types = _infer(graph, model, follow=False)
+    if _may_follow(graph, types):
+        types = _infer(graph, model, follow=True)
+    return {tensor: known for tensor, known in types.items() if static_dims(known) is not None}
+
+
+def _infer(graph: Graph, model: ModelProto, *, follow: bool) -> dict[Tensor, TypeProto]:
     try:
-        found = skeleton.infer().facts
-    except BadModel:
+        inferred = shape_inference.infer_shapes(model, data_prop=follow)
+    except Exception:  # noqa: BLE001 - whatever onnx throws at an odd model, it proves nothing
         return {}
-    found.update((tensor, declaration(tensor)) for tensor in graph.inputs if isinstance(tensor, Variable))
-    types = {}
-    for tensor, facts in found.items():
-        if facts.kind == "tensor_type" and facts.shape is not None and facts.dtype is not None:
-            dims = [dim for dim in facts.shape if isinstance(dim, int) and dim >= 0]
-            if len(dims) == len(facts.shape):
-                types[tensor] = _tensor_type(to_onnx(facts.dtype), dims)
-    return types
+    found: dict[Tensor, TypeProto] = {}
+    for scope, proto in paired(graph, inferred.graph):
+        types = {info.name: info.type for info in (*proto.value_info, *proto.input, *proto.output)}
+        for tensor in _values(scope):
+            if tensor.name in types and types[tensor.name].tensor_type.elem_type:
+                found[tensor] = types[tensor.name]
+    return found
 
 
-def _tensor_type(code: int, dims: list[int]) -> TypeProto:
-    out = TypeProto()
-    out.tensor_type.elem_type = code
-    out.tensor_type.shape.SetInParent()
-    for dim in dims:
-        out.tensor_type.shape.dim.add(dim_value=dim)
-    return out
+def _values(scope: Graph) -> Iterable[Tensor]:
+    yield from scope.inputs
+    for node in scope.nodes:
+        yield from node.outputs
+
+
+def _may_follow(graph: Graph, types: dict[Tensor, TypeProto]) -> bool:
+    """Whether the values of rank 1 that would be taken for shapes are few, whatever their lengths turn out to be."""
+    bounds: dict[Tensor, float] = {}
+    total = 0.0
+    for scope in (graph, *graph.subgraphs(recursive=True)):
+        for node in scope.nodes:
+            sizes = [_bound(tensor, types, bounds) for tensor in node.inputs]
+            if node.is_standard and node.op in _PROPAGATE:
+                total += sum(
+                    size for tensor, size in zip(node.inputs, sizes, strict=True) if _rank(tensor, types) in (None, 1)
+                )
+            for tensor in node.outputs:
+                bounds[tensor] = _result(node, sizes)
+    return total <= _ELEMENTS
+
+
+def _rank(tensor: Tensor, types: dict[Tensor, TypeProto]) -> int | None:
+    if isinstance(tensor, Constant):
+        return len(tensor.shape)
+    known = types.get(tensor)
+    return len(known.tensor_type.shape.dim) if known is not None and known.tensor_type.HasField("shape") else None
+
+
+def _bound(tensor: Tensor, types: dict[Tensor, TypeProto], bounds: dict[Tensor, float]) -> float:
+    """Elements of a tensor, at most."""
+    if isinstance(tensor, Constant):
+        return float(math.prod(tensor.shape))
+    dims = static_dims(types[tensor]) if tensor in types else None
+    if dims is not None:
+        return float(math.prod(dims))
+    return bounds.get(tensor, math.inf) if tensor.name else 0.0
+
+
+def _result(node: Node, sizes: list[float]) -> float:
+    if not node.is_standard or not sizes:
+        return math.inf
+    if node.op == "Shape":
+        return 64.0  # dimensions; few tensors have more than eight
+    if node.op in _KEEP:
+        return sizes[0]
+    if node.op == "Concat":
+        return sum(sizes)
+    return math.prod(sizes) if node.op in _PAIR else math.inf

@@ -11,7 +11,7 @@ from onnx_graphsurgeon.util.misc import convert_from_onnx_attr_type, convert_to_
 
 from onnxopt.errors import BadModel
 from onnxopt.ir import dtypes
-from onnxopt.ir.fields import read_props, text
+from onnxopt.ir.fields import copy_presence, read_props, text
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.node import Node
 from onnxopt.ir.tensor import Constant
@@ -52,14 +52,17 @@ def read_attribute(
     if code == A.UNDEFINED:  # files older than IR version 2 give no type
         code = next((known for known in _FIELDS if _is_set(proto, known)), code)
     has_value = _is_set(proto, code)
-    if not has_value and (code not in _MAY_BE_UNSET or any(_is_set(proto, other) for other in _FIELDS)):
+    if not has_value and code not in _MAY_BE_UNSET:
         raise BadModel(f"attribute '{name}' of {node.label} has no value of its type")
+    more = len(proto.ListFields()) > proto.HasField("name") + proto.HasField("type") + has_value
+    if more and any(_is_set(proto, other) for other in _FIELDS if other != code):
+        raise BadModel(f"attribute '{name}' of {node.label} has a value that is not of its type")
     value = getattr(proto, _FIELDS[code])
     if code not in _PLAIN:
         read = _reader(read_graph, read_values)
         value = [read(item) for item in value] if code in _LISTS else read(value)
     node.attrs[name] = list(value) if code in _LISTS else value
-    if not has_value or code != proto.type or proto.HasField("doc_string"):
+    if more or not has_value or code != proto.type:
         node.keep_shell(name, _shell(proto, has_value))
 
 
@@ -71,9 +74,9 @@ def _is_set(proto: AttributeProto, code: int) -> bool:
 
 def _shell(proto: AttributeProto, has_value: bool) -> AttributeProto:
     shell = A(name=proto.name) if has_value else A()
-    for field in ("type", "doc_string"):
-        if proto.HasField(field):
-            setattr(shell, field, getattr(proto, field))
+    if proto.HasField("type"):
+        shell.type = proto.type
+    copy_presence(proto, shell, ("doc_string", "ref_attr_name"))
     return shell
 
 
@@ -158,12 +161,13 @@ class AttributeWriter:
 
 def _restore(shell: AttributeProto, out: AttributeProto) -> None:
     """Bring back what the file said beyond the value, and leave out what it did not say."""
-    if shell.HasField("doc_string"):
-        out.doc_string = shell.doc_string
+    copy_presence(shell, out, ("doc_string",) if shell.ref_attr_name else ("doc_string", "ref_attr_name"))
     if not shell.HasField("name") and out.type == shell.type and not getattr(out, _FIELDS[out.type]):
         out.ClearField(_FIELDS[out.type])
     if not shell.HasField("type"):
         out.ClearField("type")
+    elif shell.type == A.UNDEFINED:
+        out.type = A.UNDEFINED
 
 
 def _sparse(value: Any) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 from onnx import ModelProto, OperatorSetIdProto
 
+from onnxopt.ir.adopt import adopt
 from onnxopt.ir.graph import Function, Graph, every_graph
 from onnxopt.ir.importer import gc_paused
 from onnxopt.ir.node import copy_attribute
@@ -15,7 +17,12 @@ G = TypeVar("G", bound=Graph)
 
 
 def copy_graph(graph: Graph, tensor_map: dict[Tensor, Tensor] | None = None) -> Graph:
-    """A copy of a graph; of a main graph also its functions. Outer tensors come from `tensor_map`, else are shared."""
+    """A copy of a graph; of a graph by itself (no `tensor_map`) also the functions.
+
+    Outer tensors become what `tensor_map` says, and take the copies for readers; those that are not in it are copied.
+    """
+    if tensor_map is None:
+        adopt(graph)
     with gc_paused():
         twin = _copy_into(graph, Graph(), {} if tensor_map is None else tensor_map)
         if tensor_map is None:
@@ -23,6 +30,15 @@ def copy_graph(graph: Graph, tensor_map: dict[Tensor, Tensor] | None = None) -> 
             for scope in every_graph(twin):
                 scope._functions = twin._functions
         return twin
+
+
+def outer_tensors(graphs: Iterable[Graph]) -> dict[Tensor, Tensor]:
+    """For copies of subgraphs that go beside the originals: the outer values and all constants stay what they are."""
+    inner = {tensor for graph in graphs for tensor in graph.inputs}
+    inner |= {tensor for graph in graphs for node in graph.nodes for tensor in node.outputs}
+    read = {tensor for graph in graphs for node in graph.nodes for tensor in node.inputs if tensor.name}
+    read |= {tensor for graph in graphs for tensor in graph.outputs}
+    return {tensor: tensor for tensor in read - inner}
 
 
 def copy_function(function: Function) -> Function:
@@ -45,10 +61,7 @@ def _copy_into(graph: Graph, twin: G, tensors: dict[Tensor, Tensor]) -> G:
     twin.quantization_annotation = list(graph.quantization_annotation)
 
     def own(tensor: Tensor) -> Tensor:
-        """The copy of a tensor; a variable that is neither of this graph nor in the map is an outer one, and shared."""
         if tensor not in tensors:
-            if tensor.name and not isinstance(tensor, Constant):
-                return tensor
             tensors[tensor] = tensor.copy()
         return tensors[tensor]
 

@@ -6,9 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from onnxopt.errors import BadModel
 from onnxopt.ir.graph import Graph, every_graph, every_node
+from onnxopt.ir.importer import gc_paused
 from onnxopt.ir.inlined import has_calls, inline_functions
 from onnxopt.ir.known import known_value
 from onnxopt.ir.liveness import peak_bytes
@@ -51,7 +53,12 @@ class Costs:
     assumptions: list[str]
     """What was taken for granted, one line each: sizes of symbols, trip counts."""
 
+    def to_json(self) -> dict[str, Any]:
+        """All figures but those by node."""
+        return {key: value for key, value in vars(self).items() if key != "macs_by_node"}
 
+
+@gc_paused()
 def costs(graph: Graph, dims: Mapping[str, int] | None = None, *, infer: bool = True) -> Costs:
     """The costs of a main graph; it is left as it is, and no weight is read.
 

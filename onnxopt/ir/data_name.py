@@ -50,6 +50,11 @@ class DataNames:
             name = f"{self._model.name}.{number}.data"
         return name
 
+    def remove_orphan(self, name: str) -> None:
+        """Remove data of this name if no model here mentions them: the one that would have was not written."""
+        if name in self._existing and name not in self._current | self._foreign:
+            (self._model.parent / name).unlink(missing_ok=True)
+
     def remove_stale(self) -> None:
         """Remove the data of the model that was replaced, unless another model, such as a copy of it, mentions them."""
         for name in self._current - self._foreign:

@@ -40,14 +40,16 @@ def _dim(dim: TensorShapeProto.Dimension) -> Dim:
 
 def write_info(tensor: Tensor, out: ValueInfoProto, info: ValueInfoProto | None = None) -> None:
     """Declare `tensor` in `out`: as the file did (`info`, or the tensor's own), changed where a pass changed it."""
-    info = info or tensor.info
-    if info is not None:
-        out.CopyFrom(info)
-    if out.name != tensor.name or info is None:
+    declared = info or tensor.info
+    if declared is not None:
+        out.CopyFrom(declared)
+    if out.name != tensor.name or declared is None:
         out.name = tensor.name
     if isinstance(tensor, Variable):
-        _write_type(tensor, out.type if _has_facts(tensor) or out.HasField("type") else TypeProto())
-        stamp(tensor, out)
+        if info is None or _is_changed(tensor):  # `info` may contradict the tensor's own: that is the file's affair
+            _write_type(tensor, out.type if _has_facts(tensor) or out.HasField("type") else TypeProto())
+        if info is None:
+            stamp(tensor, out)
     elif isinstance(tensor, Constant) and (tensor.is_new or not out.HasField("type")):
         _write_tensor_type(out.type.tensor_type, tensor.dtype, list(tensor.shape))
 
@@ -56,8 +58,15 @@ def _has_facts(tensor: Variable) -> bool:
     return tensor.dtype is not None or tensor.shape is not None
 
 
+def _is_changed(tensor: Variable) -> bool:
+    if tensor.info is None:
+        return _has_facts(tensor)
+    return facts(tensor.info.type) != (tensor.dtype, tensor.shape, tensor.type)
+
+
 def _write_type(tensor: Variable, out: TypeProto) -> None:
-    if facts(out) == (tensor.dtype, tensor.shape, tensor.type):
+    dtype, shape, declared = facts(out)
+    if dtypes.same(dtype, tensor.dtype) and (shape, declared) == (tensor.shape, tensor.type):
         return
     kind = tensor.type or "tensor_type"
     if kind in _SHAPED:
@@ -72,7 +81,7 @@ def _write_type(tensor: Variable, out: TypeProto) -> None:
 
 
 def _write_tensor_type(out: Any, dtype: dtypes.DType | None, shape: Shape | None) -> None:
-    if dtype is not None and dtypes.to_numpy(out.elem_type) != dtype:
+    if dtype is not None and not dtypes.same(dtypes.to_numpy(out.elem_type), dtype):
         out.elem_type = dtypes.to_onnx(dtype)
     elif not out.HasField("elem_type"):
         out.elem_type = 0  # an element type that is not known is written as UNDEFINED

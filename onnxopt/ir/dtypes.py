@@ -57,6 +57,11 @@ def to_onnx(dtype: Any) -> int:
         raise TypeError(f"ONNX has no element type for numpy's {dtype}") from None
 
 
+def same(one: DType | None, other: DType | None) -> bool:
+    """Whether two element types are the same, or both unknown. numpy takes None for float64, and finds them equal."""
+    return (one is None) == (other is None) and one == other
+
+
 def stored_bytes(code: int, elements: int) -> int | None:
     """Bytes that `elements` of type `code` take in `raw_data` (IR specification: sub-byte types are packed).
 

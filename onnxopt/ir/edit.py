@@ -22,8 +22,10 @@ def edit(graph: Graph) -> Iterator[Edit]:
     Node lists change when the session ends, so `graph.nodes` may be iterated meanwhile.
     """
     session = Edit(graph)
-    yield session
-    session.finish()
+    try:
+        yield session
+    finally:  # what was done stands, also where the pass fails: half an edit would be no graph at all
+        session.finish()
 
 
 class Edit:
@@ -41,6 +43,7 @@ class Edit:
         self._unread: dict[Tensor, Counter[Node]] = {}
         self._scope_of: dict[Node, Graph] | None = None
         self._names: set[str] | None = None
+        self._numbers: Counter[str] = Counter()
         self.changed = False
         """Whether anything was edited."""
 
@@ -81,19 +84,16 @@ class Edit:
         Returns False, with nothing done, where that cannot be: a graph output has to be produced by a node of that
         very graph, and no tensor can be two outputs.
         """
-        if old in self._output_of and not self._take_over_output(old, new):
+        if old is new or (old in self._output_of and not self._take_over_output(old, new)):
             return False
         self.changed = True
-        late = self._unread.pop(old, None) or Counter()
-        keep: list[Node] = []
-        for reader in list(old.outputs):
-            if late[reader]:  # already pointed elsewhere
-                late[reader] -= 1
-                continue
-            list.__setitem__(reader.inputs, reader.inputs.index(old), new)
-            keep.append(reader)
+        self._unread.pop(old, None)  # the inputs of the readers tell which of them read it still
+        for reader in dict.fromkeys(old.outputs):
+            for index, tensor in enumerate(reader.inputs):
+                if tensor is old:
+                    list.__setitem__(reader.inputs, index, new)
+                    list.append(new.outputs, reader)
         list.clear(old.outputs)
-        list.extend(new.outputs, keep)
         return True
 
     def _take_over_output(self, old: Tensor, new: Tensor) -> bool:
@@ -106,6 +106,8 @@ class Edit:
             return False
         if isinstance(old, Variable):  # the output is declared as the file declared it
             new.dtype, new.shape, new.type, new.info = old.dtype, old.shape, old.type, old.info
+            new.doc_string = old.doc_string
+            new.metadata_props.update(old.metadata_props)
         old.name, new.name = new.name, old.name
         scope = scopes[0]
         scope.outputs[scope.outputs.index(old)] = new
@@ -115,7 +117,7 @@ class Edit:
         return True
 
     def replace_input(self, node: Node, index: int, tensor: Tensor) -> None:
-        """Let one input of a node be another tensor."""
+        """Let one input of a node, which may be an omitted one, be another tensor; `Variable.empty()` omits it."""
         old = node.inputs[index]
         if old is tensor:
             return
@@ -138,7 +140,7 @@ class Edit:
         """
         for tensor in node.outputs:
             if tensor.name and self.is_used(tensor):
-                raise ValueError(f"{node!r} cannot be removed: '{tensor.name}' is still used")
+                raise ValueError(f"{node.label} cannot be removed: '{tensor.name}' is still used")
         self.changed = True
         self._removed.add(node)
         for gone in with_inner_nodes([node]):
@@ -163,15 +165,19 @@ class Edit:
         """A name that no tensor or node of the model has: the prefix, or the prefix and a number."""
         if self._names is None:
             self._names = set(_names(self.main))
-        name, number = prefix, 0
+        name = prefix
         while name in self._names or not name:
-            number += 1
-            name = f"{prefix}_{number}"
+            self._numbers[prefix] += 1
+            name = f"{prefix}_{self._numbers[prefix]}"
         self._names.add(name)
         return name
 
     def finish(self) -> None:
-        """Bring the node lists and the long reader lists up to date."""
+        """Bring the node lists and the long reader lists up to date.
+
+        Raises:
+            ValueError: Nodes were inserted next to one that no graph holds.
+        """
         for tensor, late in self._unread.items():
             drop_readers(tensor, late)
         self._unread.clear()
@@ -180,21 +186,27 @@ class Edit:
             return
         for scope in every_graph(self.main):
             if not anchors.isdisjoint(scope.nodes):
-                scope.nodes[:] = [node for old in scope.nodes for node in self._with_neighbours(old)]
+                scope.nodes[:] = self._rebuilt(scope.nodes)
+        lost = self._before.keys() | self._after.keys()
+        if lost and (lost := lost.difference(with_inner_nodes(self._removed))):
+            raise ValueError(f"nodes were inserted next to {lost.pop().label}, which no graph of the model holds")
         self._removed.clear()
-        self._before.clear()
-        self._after.clear()
         self._scope_of = None
 
-    def _with_neighbours(self, node: Node) -> Iterator[Node]:
-        if node in self._before:
-            for new in self._before[node]:
-                yield from self._with_neighbours(new)
-        if node not in self._removed:
-            yield node
-        if node in self._after:
-            for new in self._after[node]:
-                yield from self._with_neighbours(new)
+    def _rebuilt(self, nodes: list[Node]) -> list[Node]:
+        """The nodes without those removed, with those inserted; inserted ones may be anchors themselves."""
+        found: list[Node] = []
+        pending = nodes[::-1]
+        while pending:
+            node = pending.pop()
+            before = self._before.pop(node, None)
+            if before:
+                pending += [node, *reversed(before)]
+                continue
+            if node not in self._removed:
+                found.append(node)
+            pending += reversed(self._after.pop(node, ()))
+        return found
 
 
 def with_inner_nodes(nodes: Iterable[Node]) -> Iterator[Node]:

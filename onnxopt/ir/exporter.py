@@ -10,6 +10,7 @@ from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetId
 
 from onnxopt.errors import BadModel
 from onnxopt.ir import dtypes
+from onnxopt.ir.adopt import adopt
 from onnxopt.ir.attributes import AttributeWriter
 from onnxopt.ir.declared import stamp, write_info
 from onnxopt.ir.edit import with_inner_nodes
@@ -31,12 +32,14 @@ def to_proto(graph: Graph, *, max_inline: int | None = None, place: Place | None
     """The model of a main graph.
 
     Args:
-        graph: The graph; it is left as it is, but for two constants of one name, of which one is renamed.
+        graph: The graph; it is left as it is, but for plain graphsurgeon objects, which are adopted, and new constants
+            whose name stands for something else, which are renamed.
         max_inline: Leave out the data of constants above so many bytes: a skeleton, enough for shape inference.
         place: Where to put the data of every constant; by default into the model.
     """
     if place is None:
         place = inline if max_inline is None else withhold_above(max_inline)
+    adopt(graph)
     return _Exporter(graph, place).model()
 
 
@@ -156,9 +159,11 @@ class _Exporter:
                     write_info(constant, out.input.add())
 
     def _value_infos(self, graph: Graph, out: Any) -> None:
-        declared = {*graph.inputs, *graph.outputs}
+        declared = {*graph.inputs, *graph.outputs}.difference(
+            graph.output_infos
+        )  # what the file declared twice is again
         for constant in self.homes.initializers(graph):
-            if constant.info is not None and (constant not in declared or constant in graph.output_infos):
+            if constant.info is not None and constant not in declared:
                 write_info(constant, out.add())
         for node in graph.nodes:
             for tensor in node.outputs:

@@ -120,9 +120,9 @@ class Graph(gs.Graph):  # type: ignore[misc]
             yield from node.subgraphs(recursive)
 
     def copy(self, tensor_map: dict[Tensor, Tensor] | None = None) -> Graph:
-        """A complete copy: subgraphs and functions are copied, weights are shared.
+        """A complete copy: subgraphs and functions are copied, weights are shared until somebody writes into them.
 
-        `tensor_map` gives the copies of outer tensors, for a subgraph.
+        `tensor_map` gives the copies of outer tensors, for a subgraph; without it the copy has its own of those too.
         """
         from onnxopt.ir.copying import copy_graph
 
@@ -154,8 +154,10 @@ class Graph(gs.Graph):  # type: ignore[misc]
 
     def toposort(self, recurse_subgraphs: bool = True, recurse_functions: bool = True, mode: str = "full") -> Graph:
         """Sort the nodes, stably; graphsurgeon's signature for `onnxopt.ir.sort`."""
+        from onnxopt.ir.adopt import adopt
         from onnxopt.ir.sort import sort_scope
 
+        adopt(self)
         scopes: list[Graph] = [self]
         if recurse_subgraphs:
             scopes += self.subgraphs(recursive=True)
@@ -174,9 +176,16 @@ class Graph(gs.Graph):  # type: ignore[misc]
         remove_unused_graph_inputs: bool = False,
         recurse_functions: bool = True,
     ) -> Graph:
-        """Remove what no output needs; graphsurgeon's signature for `onnxopt.ir.sweep`."""
+        """Remove what no output needs; graphsurgeon's signature for `onnxopt.ir.sweep`.
+
+        A tensor that a pass made an input is no longer the output of a node.
+        """
+        from onnxopt.ir.adopt import adopt
         from onnxopt.ir.sweep import sweep
 
+        adopt(self)
+        for tensor in self.inputs:
+            tensor.inputs.clear()
         sweep(self, outputs=remove_unused_node_outputs, inputs=remove_unused_graph_inputs)
         return self
 
@@ -216,6 +225,12 @@ class Function(Graph, gs.Function):  # type: ignore[misc]
         self.attr_shells: dict[str, AttributeProto] | None = None
         """What the file said of the defaults that their Python values cannot tell."""
 
+    def __call__(self, graph: Graph, *args: Any, **options: Any) -> Any:
+        """Make a node in `graph` that calls this function; return its outputs. See graphsurgeon's `Function`."""
+        outputs = super().__call__(graph, *args, **options)
+        graph.nodes[-1].overload = self.overload
+        return outputs
+
     @property
     def unique_id(self) -> tuple[str, str, str]:
         """What a node names to call it: domain, operator, overload."""
@@ -230,8 +245,10 @@ class Function(Graph, gs.Function):  # type: ignore[misc]
     # graphsurgeon's versions of these recurse into other functions only on request; ours always take one scope.
     def cleanup(self, *args: Any, **options: Any) -> Function:
         """Remove what no output of this function needs."""
+        from onnxopt.ir.adopt import adopt
         from onnxopt.ir.sweep import sweep
 
+        adopt(self)
         sweep(self, outputs=bool(options.get("remove_unused_node_outputs", args[0] if args else False)))
         return self
 

@@ -83,7 +83,13 @@ class Homes:
         if not new and all(len({constant.name for constant in many}) == len(many) for many in written.values()):
             return
         taken = {""} | {tensor.name for graph in self._parent for tensor in graph.inputs}
-        taken |= {tensor.name for graph in self._parent for node in graph.nodes for tensor in node.outputs}
+        taken |= {
+            tensor.name
+            for graph in self._parent
+            for node in graph.nodes
+            for tensor in node.outputs
+            if not isinstance(tensor, Constant)
+        }
         taken |= {constant.name for many in written.values() for constant in many if constant not in new}
         given_out = {tensor for graph in self._parent for tensor in graph.outputs}
         numbers: Counter[str] = Counter()

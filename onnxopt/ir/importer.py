@@ -16,11 +16,14 @@ from onnxopt.ir.graph import Function, Graph
 from onnxopt.ir.links import Links
 from onnxopt.ir.node import DEFAULT_DOMAINS, Node
 from onnxopt.ir.tensor import Constant, Tensor, Variable
+from onnxopt.ir.value_infos import ValueInfos
 from onnxopt.ir.values import InlineValues, SparseValues, Values
 
 ReadValues = Callable[[TensorProto], Values]
 _LISTED_ARE_CONSTANT = 4
 """Below this IR version every initializer must be listed as an input, and is constant all the same (IR.md)."""
+_NO_OPSET = 2**31
+"""onnx's own tables are asked with 32 bits."""
 
 
 def inline_values(tensor: TensorProto) -> Values:
@@ -61,10 +64,11 @@ def gc_paused() -> Iterator[None]:
 
 
 class _Scope:
-    """The tensors that a graph sees: its own, then those of the graphs around it."""
+    """The tensors that a graph sees: its own, then those of the graphs around it; and the opsets that they import."""
 
-    def __init__(self, outer: _Scope | None = None) -> None:
+    def __init__(self, imports: list[OperatorSetIdProto], opset: int, outer: _Scope | None = None) -> None:
         self.own: dict[str, Tensor] = {}
+        self.imports, self.opset = imports, opset
         self.outer = outer
 
     def find(self, name: str) -> Tensor | None:
@@ -82,33 +86,34 @@ class _Importer:
         self.model = model
         self.read_values = read_values
         self.functions: list[Function] = []
-        self.opset = default_opset(model.opset_import)
         self.ir_version: int | None = model.ir_version if model.HasField("ir_version") else None
-        self.imports: list[OperatorSetIdProto] = list(model.opset_import)
 
     def main(self) -> Graph:
-        graph = self.graph(self.model.graph, None)
+        imports = list(self.model.opset_import)
+        graph = self.graph(self.model.graph, _Scope(imports, default_opset(imports)))
         copy_fields(self.model, graph.model, ("graph", "functions", "opset_import"))
         for proto in self.model.functions:
             self.functions.append(self.function(proto))
         return graph
 
-    def graph(self, proto: GraphProto, outer: _Scope | None) -> Graph:
+    def subgraph(self, proto: GraphProto, outer: _Scope) -> Graph:
+        return self.graph(proto, _Scope(outer.imports, outer.opset, outer))
+
+    def graph(self, proto: GraphProto, scope: _Scope) -> Graph:
         graph = Graph(
-            name=text(proto.name), doc_string=text(proto.doc_string), opset=self.opset, import_domains=self.imports,
+            name=text(proto.name), doc_string=text(proto.doc_string), opset=scope.opset, import_domains=scope.imports,
             ir_version=self.ir_version,
         )  # fmt: skip
         graph._functions = self.functions
         graph.quantization_annotation = list(proto.quantization_annotation)
         graph.metadata_props = props_of(proto)
         copy_presence(proto, graph.shell, ("name", "doc_string"))
-        scope = _Scope(outer)
         self._initializers(proto, graph, scope)
         self._inputs(proto, graph, scope)
-        infos = _by_name(proto.value_info)
+        infos = ValueInfos(proto.value_info)
         self._nodes(proto.node, infos, graph, scope)
         self._outputs(proto, graph, scope)
-        graph.stray_infos = [info for name, many in infos.items() for info in _declare(scope.own.get(name), many)]
+        graph.stray_infos = infos.strays(scope.own)
         return graph
 
     def _initializers(self, proto: GraphProto, graph: Graph, scope: _Scope) -> None:
@@ -140,9 +145,7 @@ class _Importer:
         if defaults:
             graph.constants = [constant for constant in graph.constants if constant not in defaults]
 
-    def _nodes(
-        self, protos: Iterable[NodeProto], infos: dict[str, list[ValueInfoProto]], graph: Graph, scope: _Scope
-    ) -> None:
+    def _nodes(self, protos: Iterable[NodeProto], infos: ValueInfos, graph: Graph, scope: _Scope) -> None:
         """Make the nodes. Their outputs take the value infos of their names out of `infos`."""
         own = scope.own
         for proto in protos:  # outputs first, so that nodes may stand in any order
@@ -153,19 +156,22 @@ class _Importer:
                     raise BadModel(
                         f"value '{name}' is produced twice, the second time by node '{proto.name}' ({proto.op_type})"
                     )
-                own[name] = _variable(name, _take(infos, name))
+                own[name] = _variable(name, infos.take(name))
         for proto in protos:
             graph.nodes.append(self.node(proto, scope))
         graph.unused = {constant for constant in graph.constants if not constant.outputs}
 
     def _outputs(self, proto: GraphProto, graph: Graph, scope: _Scope) -> None:
+        listed: dict[str, ValueInfoProto] = {}
         for info in proto.output:
             tensor = scope.find(info.name)
+            if listed.setdefault(info.name, info) != info:
+                raise BadModel(f"output '{info.name}' is listed twice, and declared in two ways")
             if tensor is None:
                 raise BadModel(f"output '{info.name}' of graph '{proto.name}' is produced by no node")
             if tensor.info is None and isinstance(tensor, Variable) and info.name in scope.own:
                 _read_info(tensor, info)
-            else:
+            elif tensor.info is not listed[info.name]:
                 graph.output_infos[tensor] = info
             graph.outputs.append(tensor)
 
@@ -190,34 +196,34 @@ class _Importer:
             list.append(outputs, tensor)
             list.append(tensor.inputs, node)
         for attribute in proto.attribute:
-            read_attribute(attribute, node, lambda graph: self.graph(graph, scope), self.read_values)
+            read_attribute(attribute, node, lambda graph: self.subgraph(graph, scope), self.read_values)
         _read_rest(proto, node)
         return node
 
     def function(self, proto: FunctionProto) -> Function:
         imports = list(proto.opset_import)
+        scope = _Scope(imports, default_opset(imports))
         function = Function(
-            text(proto.name), text(proto.domain), doc_string=text(proto.doc_string), opset=default_opset(imports),
+            text(proto.name), text(proto.domain), doc_string=text(proto.doc_string), opset=scope.opset,
             import_domains=imports, ir_version=self.ir_version, overload=text(proto.overload),
         )  # fmt: skip
         copy_presence(proto, function.header, ("name", "domain", "overload", "doc_string"))
         function._functions = self.functions
         function.metadata_props = props_of(proto)
         function.attrs = {text(name): None for name in proto.attribute}
-        scope = _Scope()
         holder = Node(proto.name)
         for attribute in proto.attribute_proto:
-            read_attribute(attribute, holder, lambda graph: self.graph(graph, scope), self.read_values)
+            read_attribute(attribute, holder, lambda graph: self.subgraph(graph, scope), self.read_values)
         function.attrs.update(holder.attrs)
         function.attr_shells = holder.attr_shells
-        infos = _by_name(proto.value_info)
+        infos = ValueInfos(proto.value_info)
         for name in proto.input:
             if name in scope.own:
                 raise BadModel(f"input '{name}' of function '{proto.name}' is listed twice")
-            scope.own[name] = _variable(name, _take(infos, name))
+            scope.own[name] = _variable(name, infos.take(name))
             function.inputs.append(scope.own[name])
         self._nodes(proto.node, infos, function, scope)
-        function.stray_infos = [info for name, many in infos.items() for info in _declare(scope.own.get(name), many)]
+        function.stray_infos = infos.strays(scope.own)
         for name in proto.output:
             tensor = scope.own.get(name)
             if tensor is None:
@@ -233,22 +239,6 @@ def _add_initializer(constant: Constant, graph: Graph, scope: _Scope) -> None:
     graph.constants.append(constant)
 
 
-def _by_name(infos: Iterable[ValueInfoProto]) -> dict[str, list[ValueInfoProto]]:
-    found: dict[str, list[ValueInfoProto]] = {}
-    for info in infos:
-        found.setdefault(info.name, []).append(info)
-    return found
-
-
-def _take(infos: dict[str, list[ValueInfoProto]], name: str) -> ValueInfoProto | None:
-    many = infos.pop(name, None)
-    if not many:
-        return None
-    if len(many) > 1:
-        infos[name] = many[1:]
-    return many[0]
-
-
 def _variable(name: str, info: ValueInfoProto | None) -> Variable:
     variable = Variable(text(name))
     if info is not None:
@@ -260,13 +250,6 @@ def _read_info(variable: Variable, info: ValueInfoProto) -> None:
     variable.info = info
     variable.dtype, variable.shape, variable.type = facts(info.type)
     read_props(info, variable)
-
-
-def _declare(tensor: Tensor | None, infos: list[ValueInfoProto]) -> list[ValueInfoProto]:
-    """Give the first value info to a constant of that name; the rest belong to no tensor alone."""
-    if isinstance(tensor, Constant) and tensor.info is None:
-        tensor.info = infos.pop(0)
-    return infos
 
 
 def _require_text(proto: NodeProto) -> None:
@@ -291,6 +274,13 @@ def _read_rest(proto: NodeProto, node: Node) -> None:
                 setattr(node.shell, field, "")
 
 
-def default_opset(imports: Iterable[OperatorSetIdProto]) -> int:
-    """The version of the default domain; 1 where it is not imported (IR specification)."""
+def default_opset(imports: list[OperatorSetIdProto]) -> int:
+    """The version of the default domain; 1 where it is not imported (IR specification).
+
+    Raises:
+        BadModel: The version of any domain is none that an operator set could have.
+    """
+    for entry in imports:
+        if not 0 <= entry.version < _NO_OPSET:
+            raise BadModel(f"the model imports opset {entry.version} of domain '{entry.domain}'")
     return next((int(entry.version) for entry in imports if entry.domain in DEFAULT_DOMAINS), 1)

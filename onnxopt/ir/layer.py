@@ -19,7 +19,9 @@ class _Names:
     """The names of a graph as of a number of nodes; built again when somebody else changed that number."""
 
     def __init__(self, graph: Graph) -> None:
-        self.taken = {*graph.tensors(), *(node.name for node in graph.nodes)}
+        self.taken = {tensor.name for tensor in (*graph.inputs, *graph.outputs, *graph.constants)}
+        for node in graph.nodes:
+            self.taken.update((node.name, *(tensor.name for tensor in (*node.inputs, *node.outputs))))
         self.nodes = len(graph.nodes)
 
 
@@ -31,9 +33,10 @@ def layer(graph: Graph, inputs: Any = None, outputs: Any = None, *args: Any, **o
     names = _NAMES.get(graph)
     if names is None or names.nodes != len(graph.nodes):
         names = _NAMES[graph] = _Names(graph)
-    ins, outs = _tensors(graph, inputs or (), names), _tensors(graph, outputs or (), names)
+    ins = _tensors(graph, () if inputs is None else inputs, names)
+    outs = _tensors(graph, () if outputs is None else outputs, names)
     options.setdefault("name", _fresh(graph, "onnx_graphsurgeon_node", names))
-    node = Node(*args, **options, inputs=ins, outputs=outs)
+    node = Node(*args, **{**options, "inputs": ins, "outputs": outs})
     graph.nodes.append(node)
     names.nodes += 1
     return node.outputs
@@ -47,13 +50,13 @@ def _tensors(graph: Graph, items: Iterable[Any], names: _Names) -> list[Tensor]:
             found.append(item)
         elif isinstance(item, str):
             found.append(Variable(_fresh(graph, item, names)))
-        elif isinstance(item, np.ndarray):
-            found.append(Constant(_fresh(graph, "onnx_graphsurgeon_constant", names), item))
+        elif isinstance(item, (np.ndarray, np.generic)):
+            found.append(Constant(_fresh(graph, "onnx_graphsurgeon_constant", names), np.asarray(item)))
         else:
             numbers = item if isinstance(item, (list, tuple)) else (item,)
-            if not all(isinstance(number, (int, float)) for number in numbers):
+            if not all(isinstance(number, (int, float, np.generic)) for number in numbers):
                 raise TypeError(f"Graph.layer takes tensors, names, arrays and numbers, not {type(item).__name__}")
-            dtype = np.float32 if any(isinstance(number, float) for number in numbers) else np.int64
+            dtype = np.float32 if any(isinstance(number, (float, np.floating)) for number in numbers) else np.int64
             name = _fresh(graph, "onnx_graphsurgeon_lst_constant", names)
             found.append(Constant(name, np.array(item, dtype)))
     return found

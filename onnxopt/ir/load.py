@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -13,6 +14,7 @@ from onnxopt.ir.graph import Graph
 from onnxopt.ir.importer import from_proto
 
 _PROTOBUF_LIMIT = 2**31 - 1
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def load(path: str | Path) -> Graph:
@@ -27,7 +29,7 @@ def load(path: str | Path) -> Graph:
     try:
         return from_proto(model, ExternalData(path.parent).values)
     except BadModel as error:
-        text = str(error)
+        text = _CONTROL.sub(lambda found: repr(found[0])[1:-1], str(error))  # a name may hold a line break
         raise type(error)(text if text.startswith(str(path)) else f"{path}: {text}") from None
 
 

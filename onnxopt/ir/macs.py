@@ -27,10 +27,13 @@ def node_macs(node: Node, shape_of: ShapeOf) -> int | None:
     Returns None where a shape that the formula needs is not known, or the operator is not.
     """
     name = qualified_op(node)
-    rule = _RULES.get(name)
+    rule = RULES.get(name)
     if rule is None:
         return 0 if name in WITHOUT_MACS else None
-    return rule(_Shapes(node, shape_of))
+    try:
+        return rule(_Shapes(node, shape_of))
+    except (IndexError, TypeError, ValueError):  # a rank, or an attribute, that the operator cannot have
+        return None
 
 
 def qualified_op(node: Node) -> str:
@@ -169,7 +172,7 @@ def _linear_model(shapes: _Shapes) -> int | None:
     return None if data is None else (data[0] if len(data) > 1 else 1) * len(shapes.attr("coefficients") or ())
 
 
-_RULES: dict[str, Rule] = {
+RULES: dict[str, Rule] = {
     **dict.fromkeys(("Conv", "ConvInteger", "DeformConv", "CausalConvWithState", "com.microsoft.FusedConv"), _conv(1)),
     **dict.fromkeys(("QLinearConv", "com.microsoft.QLinearConv"), _conv(3)),
     "ConvTranspose": _conv_transpose,
@@ -184,6 +187,7 @@ _RULES: dict[str, Rule] = {
     "AffineGrid": _affine_grid,
     **dict.fromkeys(("ai.onnx.ml.LinearClassifier", "ai.onnx.ml.LinearRegressor"), _linear_model),
 }
+"""By operator, as `qualified_op` names it."""
 
 _ELEMENTWISE = """
     Abs Acos Acosh Add And Asin Asinh Atan Atanh BitCast BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor

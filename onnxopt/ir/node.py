@@ -102,7 +102,14 @@ class Node(Linked, gs.Node):  # type: ignore[misc]
                             yield from node.subgraphs(recursive=True)
 
     def copy(self, inputs: Any = None, outputs: Any = None, tensor_map: dict[Tensor, Tensor] | None = None) -> Node:
-        """A copy with other inputs and outputs; subgraphs are copied, their outer tensors taken from `tensor_map`."""
+        """A copy with other inputs and outputs; subgraphs are copied, their outer tensors taken from `tensor_map`.
+
+        Without one the copy is for the same graph: its subgraphs read the same outer tensors and constants.
+        """
+        if tensor_map is None and self.attrs and (subgraphs := list(self.subgraphs(recursive=True))):
+            from onnxopt.ir.copying import outer_tensors
+
+            tensor_map = outer_tensors(subgraphs)
         twin = Node(self.op, self.name, {}, inputs, outputs, self.domain)
         twin.attrs = {name: copy_attribute(value, tensor_map) for name, value in self.attrs.items()}
         for field in ("overload", "doc_string", "shell", "attr_shells"):

@@ -11,6 +11,9 @@ from onnxopt.ir.node import Node
 from onnxopt.ir.sort import producers, sort_scope
 from onnxopt.ir.tensor import Constant, Tensor, Variable
 
+_UNLISTED_FROM = 4
+"""The IR version since which an initializer need not be an input."""
+
 
 def replace_content(graph: Graph, other: Graph) -> None:
     """Let `graph` be the main graph `other`, which is used up; functions included."""
@@ -39,7 +42,7 @@ def inherit(other: Graph, graph: Graph) -> None:
     for field in ("name", "doc_string", "metadata_props", "shell"):
         setattr(other, field, getattr(graph, field))
     other.model = ModelProto.FromString(graph.model.SerializeToString())
-    other.ir_version = max(graph.ir_version or 0, other.ir_version or 0) or None
+    _keep_version(graph, other)
     _keep_declarations(graph, other)
     weights = {constant.name: constant for constant in graph.constants}
     for constant in other.constants:
@@ -69,6 +72,15 @@ def _require_same_interface(graph: Graph, other: Graph) -> None:
 
 def _names(tensors: list[Tensor]) -> set[str]:
     return {tensor.name for tensor in tensors}
+
+
+def _keep_version(graph: Graph, other: Graph) -> None:
+    """Keep the IR version where nothing asks for a newer one than 4, which only frees initializers from the inputs."""
+    if graph.ir_version is not None and graph.ir_version < (other.ir_version or 0) <= _UNLISTED_FROM:
+        other.ir_version = graph.ir_version
+        other.listed = graph.listed | {c.name: graph.listed.get(c.name) for c in other.constants}
+    else:
+        other.ir_version = max(graph.ir_version or 0, other.ir_version or 0) or None
 
 
 def _keep_declarations(graph: Graph, other: Graph) -> None:

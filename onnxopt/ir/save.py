@@ -10,6 +10,7 @@ from onnx import ModelProto
 
 from onnxopt.atomic import replacing
 from onnxopt.errors import BadModel
+from onnxopt.ir.adopt import adopt
 from onnxopt.ir.data_file import DataFile
 from onnxopt.ir.data_name import DataNames
 from onnxopt.ir.exporter import to_proto
@@ -37,16 +38,19 @@ def save(graph: Graph, path: str | Path, *, external: bool | None = None, sync: 
         OnnxoptError: The folder is missing or read-only, or the disk is full; the previous file is still there.
         BadModel: Without weights the graph is still over protobuf's 2 GB, or an attribute has a value that ONNX lacks.
     """
+    adopt(graph)
     path = Path(os.path.realpath(path))  # the data belong beside the file, not beside a link to it
     names = DataNames(path)
     if _wants_external(graph) if external is None else external:
         data = path.parent / names.free()
-        with replacing(data, sync=sync) as file:
-            model = _serialized(to_proto(graph, place=DataFile(file, data.name).place), path)
+        is_new = not data.exists()
         try:
+            with replacing(data, sync=sync) as file:
+                model = _serialized(to_proto(graph, place=DataFile(file, data.name).place), path)
             _write(model, path, sync)
         except BaseException:
-            data.unlink(missing_ok=True)
+            if is_new:
+                DataNames(path).remove_orphan(data.name)
             raise
     else:
         _write(_serialized(to_proto(graph), path), path, sync)

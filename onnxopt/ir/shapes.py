@@ -9,6 +9,7 @@ from onnx import TypeProto, ValueInfoProto
 
 from onnxopt.errors import BadModel
 from onnxopt.ir.graph import Graph
+from onnxopt.ir.importer import gc_paused
 from onnxopt.ir.skeleton import Derived, Facts, Skeleton, is_open
 from onnxopt.ir.tensor import Dim, Shape, Tensor, Variable
 
@@ -83,6 +84,7 @@ def infer(graph: Graph) -> Inference:
     return Inference(found, contradictions, last.problems, last.types)
 
 
+@gc_paused()
 def derive(graph: Graph, dims: Mapping[str, int] | None = None) -> tuple[dict[Variable, Facts], Derived, Derived]:
     """All that can be known of every value; what follows without the file's declarations; and what follows with them.
 
@@ -97,7 +99,7 @@ def derive(graph: Graph, dims: Mapping[str, int] | None = None) -> tuple[dict[Va
     first = last = skeleton.infer()
     declared = {tensor: bound(declaration(tensor), dims or {}) for tensor in _values(graph)}
     open_ = {
-        tensor: _merge(facts, last.facts.get(tensor, Facts()))
+        tensor: merge(facts, last.facts.get(tensor, Facts()))
         for tensor, facts in declared.items()
         if _adds(facts, last.facts.get(tensor, Facts()))
     }
@@ -107,7 +109,7 @@ def derive(graph: Graph, dims: Mapping[str, int] | None = None) -> tuple[dict[Va
     interface = set(graph.outputs) | {tensor for scope in graph.subgraphs(recursive=True) for tensor in scope.inputs}
     return (
         {
-            tensor: (_merge_interface if tensor in interface else _merge)(facts, last.facts.get(tensor, Facts()))
+            tensor: (_merge_interface if tensor in interface else merge)(facts, last.facts.get(tensor, Facts()))
             for tensor, facts in declared.items()
         },
         first,
@@ -167,7 +169,7 @@ def _adds(declared: Facts, inferred: Facts) -> bool:
     )
 
 
-def _merge(declared: Facts, inferred: Facts) -> Facts:
+def merge(declared: Facts, inferred: Facts) -> Facts:
     """What follows wins; what is open is taken from the declaration."""
     if declared.kind and inferred.kind and declared.kind != inferred.kind:
         return inferred

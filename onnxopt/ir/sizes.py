@@ -9,7 +9,7 @@ from onnxopt.errors import BadOption
 from onnxopt.ir import dtypes
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.liveness import is_activation
-from onnxopt.ir.shapes import bound, declaration, derive
+from onnxopt.ir.shapes import bound, declaration, derive, merge
 from onnxopt.ir.skeleton import Facts, is_open
 from onnxopt.ir.tensor import Constant, Tensor, Variable
 
@@ -63,7 +63,11 @@ class Sizes:
         Raises:
             BadModel: onnx cannot process the model at all.
         """
-        self._facts.update(derive(self._graph, self._dims)[0])
+        found, _, derived = derive(self._graph, self._dims)
+        self._facts.update(found)
+        for tensor in (*self._graph.outputs, *(t for sub in self._graph.subgraphs(recursive=True) for t in sub.inputs)):
+            if tensor in found:  # here the symbols that an interface declares give way to numbers
+                self._facts[tensor] = merge(found[tensor], derived.facts.get(tensor, Facts()))
         self._bytes.clear()
 
     def suffice(self) -> bool:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorShapeProto, TypeProto, ValueInfoProto, shape_inference
+from onnx import GraphProto, ModelProto, NodeProto, TensorShapeProto, TypeProto, ValueInfoProto, defs, shape_inference
 
 from onnxopt.errors import BadModel
 from onnxopt.ir import dtypes
@@ -23,6 +23,10 @@ from onnxopt.ir.tensor import Dim, Shape, Tensor, Variable
 
 SMALL = 1024
 """Weights of at most so many bytes go into the skeleton: shapes, axes and scalars, whose values inference needs."""
+_FOLLOWED = 1 << 20
+"""To follow computed shapes, onnx takes some 80 bytes for each element of each 1-D value, whatever it is for."""
+_HIDDEN = "onnxopt.hidden"
+"""A domain that no operator is defined in."""
 
 
 class Facts(NamedTuple):
@@ -60,10 +64,13 @@ class Skeleton:
         self.dims = dims or {}
         self.model: ModelProto = to_proto(graph, max_inline=SMALL)
         self._calls = {(function.domain, function.name) for function in graph.functions}
-        self._inferable: dict[tuple[str, str | None], bool] = {}
+        self._required: dict[tuple[str, str | None], int | None] = {}
+        self._problems: list[str] = []
+        self._follow: bool | None = None
+        self.model.opset_import.add(domain=_HIDDEN, version=1)
         for scope, proto in paired(graph, self.model.graph):
-            self._strip(scope, proto)
             self._name_nodes(proto.node)
+            self._strip(scope, proto)
             for info in (*proto.input, *proto.value_info, *proto.output):
                 self._bind(info)
         if self.dims:
@@ -75,8 +82,13 @@ class Skeleton:
     def _strip(self, scope: Graph, proto: GraphProto) -> None:
         inferred: set[str] = set()
         opaque: set[str] = set()
-        for node in scope.nodes:
-            names = inferred if self._can_infer(node, scope) else opaque
+        for node, node_proto in zip(scope.nodes, proto.node, strict=True):
+            required = self._required_inputs(node, scope)
+            names = opaque if required is None else inferred
+            if required and (len(node.inputs) < required or not all(tensor.name for tensor in node.inputs[:required])):
+                self._problems.append(f"{node.op} {node_proto.name}: a required input is missing")
+                node_proto.domain = _HIDDEN  # onnx's inference takes its presence for granted, and crashes
+                names = opaque
             names.update(tensor.name for tensor in node.outputs)
         kept = [info for info in proto.value_info if info.name in opaque]
         del proto.value_info[:]
@@ -91,14 +103,21 @@ class Skeleton:
             del proto.initializer[:]
             proto.initializer.extend(fixed)
 
-    def _can_infer(self, node: Node, scope: Graph) -> bool:
+    def _required_inputs(self, node: Node, scope: Graph) -> int | None:
+        """How many inputs a node must have, the first ones; None where onnx cannot infer its outputs."""
         key = (node.op, node.domain)
-        if key not in self._inferable:
+        if key not in self._required:
             schema = find_schema(node.op, node.domain, scope.opset_of(node.domain))
-            self._inferable[key] = (node.domain, node.op) in self._calls or (
-                schema is not None and (schema.has_type_and_shape_inference_function or schema.has_function)  # type: ignore[attr-defined]
-            )
-        return self._inferable[key]
+            if key[::-1] in self._calls:
+                self._required[key] = 0
+            elif schema is not None and (
+                schema.has_type_and_shape_inference_function or schema.has_function  # type: ignore[attr-defined]
+            ):
+                single = [formal.option == defs.OpSchema.FormalParameterOption.Single for formal in schema.inputs]
+                self._required[key] = single.index(False) if False in single else len(single)
+            else:
+                self._required[key] = None
+        return self._required[key]
 
     def _name_nodes(self, nodes: Iterable[NodeProto]) -> None:
         for node in nodes:
@@ -128,9 +147,34 @@ class Skeleton:
         Raises:
             BadModel: onnx cannot process the model at all.
         """
+        if self._follow is not None:
+            return self._infer(self._follow)
+        found = self._infer(False)
+        self._follow = not self._is_complete(found)
+        if self._follow:
+            flat = [facts.shape[0] for facts in found.facts.values() if facts.shape and len(facts.shape) == 1]
+            elements = sum(size for size in flat if isinstance(size, int))
+            if elements <= _FOLLOWED:
+                return self._infer(True)
+            self._follow = False
+            self._problems.append(f"computed shapes are not followed: 1-D values of {elements} elements in all")
+            found.problems.append(self._problems[-1])
+        return found
+
+    def _is_complete(self, found: Derived) -> bool:
+        """Whether the inference left no tensor open, so that following computed shapes would add nothing."""
+        for scope, _ in paired(self.graph, self.model.graph):
+            for node in scope.nodes:
+                for tensor in node.outputs:
+                    known = found.facts.get(tensor, Facts())
+                    if tensor.name and known.kind in (None, "tensor_type") and _is_vague(known.shape):
+                        return False
+        return True
+
+    def _infer(self, follow: bool) -> Derived:
         declared = self._symbols()
-        model, problems = _run(self.model)
-        found = Derived({}, {}, problems)
+        model, problems = _run(self.model, follow)
+        found = Derived({}, {}, self._problems + problems)
         for scope, proto in paired(self.graph, model.graph):
             types = {info.name: info.type for info in (*proto.value_info, *proto.input, *proto.output)}
             own = () if scope is self.graph else scope.inputs
@@ -166,12 +210,12 @@ def is_open(dim: Dim) -> bool:
     return dim is None or dim == "?" or (isinstance(dim, int) and dim < 0)
 
 
-def _run(model: ModelProto) -> tuple[ModelProto, list[str]]:
+def _run(model: ModelProto, follow: bool) -> tuple[ModelProto, list[str]]:
     try:
         try:  # strict inference tells of every node that failed, but then gives nothing else
-            return shape_inference.infer_shapes(model, data_prop=True, strict_mode=True), []
+            return shape_inference.infer_shapes(model, data_prop=follow, strict_mode=True), []
         except shape_inference.InferenceError as error:
-            inferred = shape_inference.infer_shapes(model, data_prop=True, strict_mode=False)
+            inferred = shape_inference.infer_shapes(model, data_prop=follow, strict_mode=False)
             return inferred, _problems(str(error))
     except Exception as error:  # whatever onnx and protobuf throw at an odd model
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -207,7 +251,9 @@ def _write(tensor: Tensor, known: Facts, place: ValueInfoProto) -> None:
 
 def _read(tensor: Tensor, declared: TypeProto, symbols: set[str], found: Derived) -> None:
     dtype, shape, kind = facts(declared)
-    if shape is not None:
+    if dtype is None and shape is None and kind == "tensor_type":
+        return
+    if shape is not None and not all(type(dim) is int and dim >= 0 for dim in shape):
         shape = [_known(dim, symbols) for dim in shape]
     found.facts[tensor] = Facts(dtype, shape, kind)
     if kind != "tensor_type":
@@ -217,6 +263,10 @@ def _read(tensor: Tensor, declared: TypeProto, symbols: set[str], found: Derived
             if dim.dim_param and dim.dim_param not in symbols:
                 dim.ClearField("value")
         found.types[tensor] = full
+
+
+def _is_vague(shape: Shape | None) -> bool:
+    return shape is None or None in shape
 
 
 def _known(dim: Dim, symbols: set[str]) -> Dim:

@@ -14,7 +14,7 @@ def sort(graph: Graph) -> bool:
     """Sort every scope of a model; return whether any node moved.
 
     Raises:
-        BadModel: The nodes form a cycle; one of them is named.
+        BadModel: The nodes form a cycle; one of those in it is named.
     """
     moved = [sort_scope(scope) for scope in every_graph(graph)]  # every one: `any` would stop at the first
     return any(moved)
@@ -41,10 +41,19 @@ def sort_scope(graph: Graph) -> bool:
             if waits[reader] == 0:
                 heapq.heappush(ready, reader)
     if len(order) < len(place):
-        stuck = graph.nodes[next(index for index, count in enumerate(waits) if count)]
-        raise BadModel(f"graph '{graph.name}' has a cycle through node '{stuck.name}' ({stuck.op})")
+        raise BadModel(f"graph '{graph.name}' has a cycle through {_in_cycle(graph.nodes, place, waits).label}")
     graph.nodes[:] = [graph.nodes[index] for index in order]
     return True
+
+
+def _in_cycle(nodes: list[Node], place: dict[Node, int], waits: list[int]) -> Node:
+    """One of the nodes in a cycle: who waits has a producer that waits, and going on, comes back."""
+    node = nodes[next(index for index, count in enumerate(waits) if count)]
+    seen: set[Node] = set()
+    while node not in seen:
+        seen.add(node)
+        node = next(needed for needed in producers(node) if needed in place and waits[place[needed]])
+    return node
 
 
 def producers(node: Node) -> Iterator[Node]:

@@ -89,6 +89,12 @@ class Variable(Tensor, gs.Variable):  # type: ignore[misc]
         constant.__dict__.update(_values=values, data_location=data_location, _export_dtype=export_dtype)
         return constant
 
+    def to_variable(self, dtype: Any = None, shape: Sequence[Dim] | None = None) -> Variable:
+        """This very object, with another dtype or shape where one is given."""
+        self.dtype = as_dtype(dtype) or self.dtype
+        self.shape = self.shape if shape is None else list(shape)
+        return self
+
     def copy(self) -> Variable:
         """A copy without links."""
         twin = Variable(self.name, self.dtype, self.shape, self.type)
@@ -144,6 +150,11 @@ class Constant(Tensor, gs.Constant):  # type: ignore[misc]
     def is_new(self) -> bool:
         """Whether the value is an array of a pass's making, and not what a file says."""
         return not isinstance(self._values, Values) or isinstance(self._values, SharedValues)
+
+    def to_constant(self, values: Array | Values, export_dtype: Any = None, data_location: Any = None) -> Constant:
+        """This very object, with other values."""
+        self._values, self._export_dtype, self.data_location = values, export_dtype, data_location
+        return self
 
     def to_variable(self, dtype: Any = None, shape: Sequence[Dim] | None = None) -> Variable:
         """Turn this very object into a Variable; all its links stay."""

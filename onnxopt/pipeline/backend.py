@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import pkgutil
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,17 +12,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxopt import strict_json
 from onnxopt.atomic import replacing
 from onnxopt.errors import BadModel, BadOption
 from onnxopt.pipeline import grammar
-from onnxopt.pipeline.options import build
+from onnxopt.pipeline.options import OptionError, build
 from onnxopt.pipeline.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from onnxopt import ir
-    from onnxopt.pipeline.source import Source
 
 PACKAGE = "onnxopt.backends"
+_EMISSION = re.compile(r'([\w-]+(?:\{(?:[^"{}]|"(?:[^"\\]|\\.)*")*\})?)=(.+)', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,10 @@ def backend_class(name: str) -> type[Backend]:
     """
     if name not in backend_names():
         raise BadOption(f"there is no backend '{name}'" + did_you_mean(name, backend_names(), _known()))
-    module = import_module(f"{PACKAGE}.{name}")
+    try:
+        module = import_module(f"{PACKAGE}.{name}")
+    except ImportError as error:
+        raise BadOption(f"the backend {name} cannot be used here: {error}; install its package") from error
     for value in vars(module).values():
         if isinstance(value, type) and issubclass(value, Backend) and value.__module__ == module.__name__:
             return value
@@ -98,27 +101,23 @@ class Emission:
             BadOption: Not of that form, no such backend, or no such option.
             BadPipeline: The options cannot be read.
         """
-        close = text.find("}") + 1
-        head, equals, path = (
-            text[:close] + text[close:].partition("=")[0],
-            "=" in text[close:],
-            text[close:].partition("=")[2],
-        )
-        if not equals or not path:
+        match = _EMISSION.fullmatch(text)
+        if not match:
             raise BadOption(f"--emit {text}: give it as BACKEND=PATH or BACKEND{{option=value}}=PATH")
-        elements = grammar.parse(head)
-        if len(elements) != 1 or elements[0].body is not None:
-            raise BadOption(f"--emit {text}: give one backend")
-        texts = {option.key: option.value for option in elements[0].options}
-        return cls(build(backend_class(elements[0].name), texts), head, Path(path))
+        head, path = match.groups()
+        (element,) = grammar.parse(head)
+        try:
+            backend = build(backend_class(element.name), {option.key: option.value for option in element.options})
+        except OptionError as error:
+            raise BadOption(f"--emit {text}: {error}") from error
+        return cls(backend, head, Path(path))
 
-    def write(self, graph: ir.Graph, source: Source, about: Mapping[str, Any]) -> Artifact:
+    def write(self, graph: ir.Graph, about: Mapping[str, Any]) -> Artifact:
         """Check the graph, write the artifact, then its sidecar `PATH.json`.
 
         Args:
             graph: What to emit.
-            source: What went in; its file's hash goes into the sidecar.
-            about: What the run knows: the pipeline, what was verified.
+            about: What the run knows: the input and its hash, the pipeline, what was verified.
 
         Raises:
             BadModel: The target refuses the graph; every node is named.
@@ -126,14 +125,13 @@ class Emission:
         """
         problems = self.backend.check(graph)
         if problems:
-            listed = "\n".join(f"  {problem.node}: {problem.reason}" for problem in problems)
-            raise BadModel(f"{self.text} refuses {len(problems)} nodes:\n{listed}")
+            listed = "".join(f"\n  {problem.node}: {problem.reason}" for problem in problems)
+            raise BadModel(f"{self.text} refuses {len(problems)} node{'s' * (len(problems) > 1)}:{listed}")
         artifact = self.backend.emit(graph, self.path)
         facts = {
             "artifact": artifact.path.name,
             "backend": self.text,
             "bytes": artifact.path.stat().st_size,
-            "input": {"model": source.name, "sha256": _sha256(source.path)},
             "inputs": [tensor.name for tensor in graph.inputs],
             "outputs": [tensor.name for tensor in graph.outputs],
             "versions": {name: version(name) for name in ("onnxopt", "onnx", "onnxruntime")},
@@ -141,15 +139,5 @@ class Emission:
             **artifact.facts,
         }
         with replacing(artifact.path.with_name(artifact.path.name + ".json")) as file:
-            file.write(json.dumps(facts, indent=2).encode() + b"\n")
+            file.write(f"{strict_json.dumps(facts)}\n".encode())
         return artifact
-
-
-def _sha256(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

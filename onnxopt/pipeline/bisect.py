@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onnxopt.errors import CheckFailed, PassFailed
 from onnxopt.pipeline.base import Context, Rewrite
+from onnxopt.pipeline.instruments.stop_before import StopBefore
 from onnxopt.pipeline.instruments.verify import Verify
-from onnxopt.pipeline.manager import Instrument, Manager, PassRun
+from onnxopt.pipeline.manager import Manager, PassRun
 from onnxopt.pipeline.pipeline import Pipeline
 from onnxopt.pipeline.source import Source
 
 if TYPE_CHECKING:
-    from onnxopt import ir
     from onnxopt.data import DataSet
 
 
@@ -34,62 +34,20 @@ class Culprit:
     """How many times the pipeline was run."""
 
 
-@dataclass
-class StopBefore(Instrument):
-    """Holds back every pass from number `index` on."""
-
-    index: int
-
-    def should_run(self, run: PassRun, graph: ir.Graph, ctx: Context) -> bool:
-        """Whether its turn is earlier."""
-        return run.index < self.index
-
-
-@dataclass
-class _Bisection:
-    source: Source
-    pipeline: Pipeline
-    data: DataSet | None
-    target: str | None
-    dims: dict[str, int]
-    tick: Callable[[str], None]
-    runs: int = 0
-    last: Manager = field(default_factory=Manager)
-    context: Context = field(default_factory=Context)
-
-    def broken(self, passes: int | None = None, limit: int | None = None) -> str:
-        """Run the first `passes` passes with the first `limit` rewrites; why the model is broken, or empty."""
-        self.runs += 1
-        last_pass, last_rewrite = ("the last" if number is None else number for number in (passes, limit))
-        self.tick(f"run {self.runs}: passes up to {last_pass}, rewrites up to {last_rewrite}")
-        ctx = Context(target=self.target, data=self.data, limit=limit)
-        verify = Verify(self.data, each=False, dims=self.dims)
-        stop = [] if passes is None else [StopBefore(passes + 1)]
-        manager = Manager([verify, *stop])
-        try:
-            manager.run(self.source.load(), self.pipeline, ctx)
-        except (CheckFailed, PassFailed) as error:
-            if not manager.runs:
-                raise  # the input model itself does not run
-            return str(error)
-        finally:
-            self.last, self.context = manager, ctx
-        return ""
-
-
 def bisect(
     source: Source,
     pipeline: Pipeline,
     *,
     data: DataSet | None = None,
     target: str | None = None,
-    dims: dict[str, int] | None = None,
+    dims: Mapping[str, int] | None = None,
     tick: Callable[[str], None] = lambda line: None,
 ) -> Culprit | None:
-    """Find the first pass, then the first rewrite in it, that breaks the outputs, by binary search.
+    """Find the first pass that breaks the outputs, then the first rewrite in it.
 
-    The model counts as broken where `Verify` fails it or a pass raises. Each step runs the pipeline anew from the
-    source: about log2(passes) + log2(rewrites) runs.
+    The model counts as broken where `Verify` fails it or a pass raises. The pass is the first that a verified run stops
+    at; the rewrite is found by binary search, each step being a run from the source up to that pass: about
+    2 + log2(rewrites) runs.
 
     Returns:
         The culprit; None where the whole pipeline breaks nothing.
@@ -97,19 +55,52 @@ def bisect(
     Raises:
         CheckFailed: The input model cannot be run.
     """
-    search = _Bisection(source, pipeline, data, target, dict(dims or {}), tick)
+    search = _Search(source, pipeline, data, target, dict(dims or {}), tick)
     if not search.broken():
         return None
-    count = len(search.last.runs)
-    index = _first(1, count, lambda passes: bool(search.broken(passes=passes)))
-    reason = search.broken(passes=index)
-    run, rewrites = search.last.runs[index - 1], list(search.context.rewrites)
+    run, rewrites, reason = search.manager.runs[-1], list(search.context.rewrites), search.reason
     before = run.first_rewrite
-    if before == len(rewrites) or search.broken(passes=index, limit=before):
+    if before == len(rewrites) or search.broken(run.index, before):
         return Culprit(run, None, None, reason, search.runs)
-    number = _first(before + 1, len(rewrites), lambda limit: bool(search.broken(passes=index, limit=limit)))
-    reason = search.broken(passes=index, limit=number)
-    return Culprit(run, rewrites[number - 1], number, reason, search.runs)
+    number = _first(before + 1, len(rewrites), lambda limit: search.broken(run.index, limit))
+    return Culprit(run, rewrites[number - 1], number, search.reasons.get(number, reason), search.runs)
+
+
+@dataclass
+class _Search:
+    source: Source
+    pipeline: Pipeline
+    data: DataSet | None
+    target: str | None
+    dims: dict[str, int]
+    tick: Callable[[str], None]
+    runs: int = 0
+    reason: str = ""
+    """Why the model was broken in the last run; empty where it was not."""
+    reasons: dict[int, str] = field(default_factory=dict)
+    """The same by limit."""
+    manager: Manager = field(default_factory=Manager)
+    context: Context = field(default_factory=Context)
+
+    def broken(self, index: int | None = None, limit: int | None = None) -> bool:
+        """Whether the model breaks: in any pass, or in pass `index` with the first `limit` rewrites of the run."""
+        self.runs += 1
+        self.tick(f"run {self.runs}: " + ("every pass" if index is None else f"pass {index}, {limit} rewrites"))
+        verify = Verify(self.data, dims=self.dims, since=index or 1)
+        stop = [] if index is None else [StopBefore(index + 1)]
+        self.manager = Manager([verify, *stop])
+        self.context = Context(target=self.target, data=self.data, limit=limit)
+        self.reason = ""
+        try:
+            self.manager.run(self.source.load(), self.pipeline, self.context)
+        except (CheckFailed, PassFailed) as error:
+            run = self.manager.current
+            if run is None or run.index < (index or 1):
+                raise  # not of the pass in question: the model cannot be read or run
+            self.reason = str(error)
+        if limit is not None:
+            self.reasons[limit] = self.reason
+        return bool(self.reason)
 
 
 def _first(low: int, high: int, is_broken: Callable[[int], bool]) -> int:

@@ -157,4 +157,6 @@ def _execute(run: PassRun, graph: ir.Graph, ctx: Context) -> bool:
 def first_line(error: BaseException) -> str:
     """What an exception says, in one line: our own as they are, others after their class."""
     text = " ".join(str(error).strip().split("\n")[:1])
-    return text if isinstance(error, OnnxoptError) else f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return (
+        text if isinstance(error, OnnxoptError) else f"{type(error).__name__}: {text}" if text else type(error).__name__
+    )

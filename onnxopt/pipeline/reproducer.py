@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shlex
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnxopt.atomic import replacing
 from onnxopt.errors import OnnxoptError
 from onnxopt.pipeline.base import Context
-from onnxopt.pipeline.bisect import StopBefore
+from onnxopt.pipeline.instruments.stop_before import StopBefore
 from onnxopt.pipeline.manager import Manager, PassRun
 from onnxopt.pipeline.pipeline import Pipeline
 from onnxopt.pipeline.source import Source
+
+if TYPE_CHECKING:
+    from onnxopt.data import DataSet
 
 
 def write_reproducer(
@@ -37,7 +41,10 @@ def write_reproducer(
         run: The pass that failed.
         error: What it raised, or which check it failed.
         ctx: Its context, for the target, the data and the limit on rewrites.
-        arguments: What else the command needs: plug-ins, data, checks.
+        arguments: What else the command needs, as `flags` gives it.
+
+    Raises:
+        OnnxoptError: The folder cannot be written.
     """
     from onnxopt import ir
 
@@ -57,6 +64,14 @@ def write_reproducer(
     return command
 
 
+def flags(plugins: Sequence[Path], data: DataSet | None, target: str | None, dims: Mapping[str, int]) -> list[str]:
+    """What a command has to repeat, so that the same passes see the same data."""
+    found = [word for plugin in plugins for word in ("--plugin", str(plugin))]
+    found += ["--data", data.source] if data else []
+    found += ["--target", target] if target else []
+    return found + [word for name, size in dims.items() for word in ("--dim", f"{name}={size}")]
+
+
 def _write(path: Path, text: str) -> None:
     with replacing(path) as file:
-        file.write(text.encode() + b"\n" * (not text.endswith("\n")))
+        file.write(text.encode(errors="backslashreplace") + b"\n" * (not text.endswith("\n")))

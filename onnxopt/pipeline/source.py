@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from onnxopt import ir
+
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -20,10 +23,22 @@ class Source:
 
     @classmethod
     def of(cls, model: str | Path | ModelProto | ir.Graph | Source) -> Source:
-        """The source that `model` names."""
+        """The source that `model` names.
+
+        Raises:
+            TypeError: It is none of these.
+        """
+        from onnx import ModelProto
+
+        from onnxopt import ir
+
         if isinstance(model, Source):
             return model
-        return cls(Path(model) if isinstance(model, str) else model)
+        if isinstance(model, str):
+            return cls(Path(model))
+        if isinstance(model, (Path, ModelProto, ir.Graph)):
+            return cls(model)
+        raise TypeError(f"a model is a path, a ModelProto or an onnxopt.ir.Graph, not {type(model).__name__}")
 
     @property
     def path(self) -> Path | None:
@@ -36,7 +51,11 @@ class Source:
         return str(self.path) if self.path else "the model"
 
     def load(self) -> ir.Graph:
-        """A graph of the caller's own, the same at every call."""
+        """A graph of the caller's own, the same at every call.
+
+        Raises:
+            BadModel: The file or the proto is no model.
+        """
         from onnxopt import ir
 
         if isinstance(self.origin, Path):
@@ -44,3 +63,13 @@ class Source:
         if isinstance(self.origin, ir.Graph):
             return self.origin.copy()
         return ir.from_proto(self.origin)
+
+    def sha256(self) -> str | None:
+        """Of the model's file, in hex, external data apart; None where there is no file."""
+        if self.path is None:
+            return None
+        digest = hashlib.sha256()
+        with self.path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest()

@@ -5,32 +5,51 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from onnxopt.report.summary import difference_json
+from onnxopt.report.figures import difference_json
+from onnxopt.report.text import cell
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from onnxopt.runtime.compare import Difference
     from onnxopt.runtime.comparison import Comparison
+
+_NUMBERS = ("largest difference", "of its range", "SNR")
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """A row for each output: the worst over all samples."""
+    """A row for each output: the worst over all samples. At most 100 columns."""
+    from rich import box
     from rich.table import Table
 
-    table = Table(title=f"{comparison.samples} sets of inputs", title_justify="left")
-    for heading in ("output", "largest difference", "of its range", "SNR", ""):
-        table.add_column(heading, justify="left" if heading in ("output", "") else "right")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+    for heading in ("output", *_NUMBERS, "verdict"):
+        table.add_column(heading, justify="right" if heading in _NUMBERS else "left", overflow="fold")
     for found in comparison.differences:
-        signal = "" if found.bit_equal or not math.isfinite(found.snr) else f"{found.snr:.1f} dB"
-        verdict = "bit for bit" if found.bit_equal else "ok" if found.ok else f"[red]{found.reason}[/red]"
-        table.add_row(found.output, f"{found.largest_absolute:.3g}", f"{found.largest_relative:.2g}", signal, verdict)
+        style = "green" if found.ok else "bold red"
+        table.add_row(cell(found.output, "", 40), *map(cell, _figures(found)), cell(_verdict(found), style, 100))
+    table.add_section()
+    table.add_row(cell(comparison.inputs, "dim", 90))
     return table
+
+
+def _figures(found: Difference) -> tuple[str, str, str]:
+    if found.bit_equal or found.where is None:
+        return "", "", ""
+    signal = f"{found.snr:.1f} dB" if math.isfinite(found.snr) else ""
+    return f"{found.largest_absolute:.3g}", f"{found.largest_relative:.2g}", signal
+
+
+def _verdict(found: Difference) -> str:
+    return "bit for bit" if found.bit_equal else "ok" if found.ok else found.reason
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
     """Everything that the table has."""
     return {
+        "equal": all(found.ok for found in comparison.differences),
         "samples": comparison.samples,
+        "inputs": comparison.inputs,
         "outputs": [difference_json(found) for found in comparison.differences],
         "notes": comparison.notes,
     }

@@ -1,119 +1,129 @@
-"""What a model is made of, as facts for JSON and as text."""
+"""What a model is made of, as facts for JSON and as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from onnxopt.report.figures import costs_json
+from onnxopt.report.node import declared, value_facts
+from onnxopt.report.text import cell, shown
 from onnxopt.report.units import amount, size
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import RenderableType
+    from rich.table import Table
 
     from onnxopt import ir
 
 _LARGEST = 8
 _OPERATORS = 20
+_VALUES = 12
+"""So many inputs, outputs, functions and entries of metadata are shown; JSON has all."""
 
 
-def inspection(graph: ir.Graph) -> dict[str, Any]:
-    """Inputs, outputs, opsets, operators, costs and the largest weights."""
+def inspection(graph: ir.Graph, dims: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """Inputs, outputs, opsets, operators, costs and the largest weights.
+
+    Raises:
+        BadOption: `dims` names a dimension that the model does not have.
+    """
     from onnxopt import ir
     from onnxopt.ir.costs import costs
 
     weights = {constant for scope in ir.every_graph(graph) for constant in scope.constants}
-    largest = sorted(weights, key=lambda constant: -constant.nbytes)[:_LARGEST]
+    largest = sorted(weights, key=lambda constant: (-constant.nbytes, constant.name))[:_LARGEST]
     return {
         "name": graph.name,
         "producer": f"{graph.producer_name} {graph.producer_version}".strip(),
         "ir_version": graph.ir_version,
         "opsets": {entry.domain or "ai.onnx": entry.version for entry in graph.import_domains or ()},
-        "inputs": [_value(tensor) for tensor in graph.inputs],
-        "outputs": [_value(tensor) for tensor in graph.outputs],
+        "inputs": [value_facts(tensor) for tensor in graph.inputs],
+        "outputs": [value_facts(tensor) for tensor in graph.outputs],
         "functions": [f"{function.domain}::{function.name}" for function in graph.functions],
-        "subgraphs": sum(1 for scope in ir.every_graph(graph)) - 1 - len(graph.functions),
-        "costs": costs(graph).to_json(),
+        "subgraphs": sum(1 for _ in ir.every_graph(graph)) - 1 - len(graph.functions),
+        "costs": costs_json(costs(graph, dims)),
         "largest_weights": [
             {"name": weight.name, "dtype": str(weight.dtype), "shape": list(weight.shape), "bytes": weight.nbytes}
             for weight in largest
         ],
         "metadata": {entry.key: entry.value for entry in graph.model.metadata_props},
+        "doc_string": graph.model.doc_string or graph.doc_string,
     }
 
 
-def node_facts(graph: ir.Graph, name: str) -> list[dict[str, Any]]:
-    """Everything about the nodes of that name, in every scope; or about the one that produces the value `name`."""
-    from onnxopt import ir
-
-    nodes = list(ir.every_node(graph))
-    found = [node for node in nodes if node.name == name]
-    found = found or [node for node in nodes if any(tensor.name == name for tensor in node.outputs)]
-    return [
-        {
-            "name": node.name,
-            "operator": node.op,
-            "domain": node.domain or "ai.onnx",
-            "attributes": {key: _attribute(value) for key, value in node.attrs.items()},
-            "inputs": [_value(tensor) for tensor in node.inputs],
-            "outputs": [_value(tensor) for tensor in node.outputs],
-            "readers": [f"{reader.op} {reader.name}".strip() for tensor in node.outputs for reader in tensor.outputs],
-            "metadata": dict(node.metadata_props),
-        }
-        for node in found
-    ]
-
-
-def _attribute(value: Any) -> Any:
-    from onnxopt import ir
-
-    if isinstance(value, ir.Constant):
-        return f"{value.dtype}{list(value.shape)}"
-    if isinstance(value, ir.Graph):
-        return f"graph {value.name} of {len(value.nodes)} nodes"
-    return value if isinstance(value, (int, float, str, list)) else repr(value)
-
-
-def _value(tensor: Any) -> dict[str, Any]:
-    shape = None if tensor.shape is None else list(tensor.shape)
-    return {"name": tensor.name, "dtype": None if tensor.dtype is None else str(tensor.dtype), "shape": shape}
-
-
-def inspection_view(facts: dict[str, Any]) -> Group:
-    """The facts as tables, 100 columns wide."""
+def inspection_view(model: str, facts: dict[str, Any]) -> RenderableType:
+    """The facts as a panel of at most 100 columns."""
     from rich.console import Group
-    from rich.markup import escape
+    from rich.panel import Panel
+
+    parts: list[RenderableType] = [_head(facts), "", _operators(facts["costs"])]
+    if facts["largest_weights"]:
+        parts += ["", _weights(facts["largest_weights"])]
+    return Panel(Group(*parts), title=cell(model, "bold", 80), title_align="left", expand=False, padding=(1, 2))
+
+
+def _head(facts: dict[str, Any]) -> Table:
     from rich.table import Table
 
     costs = facts["costs"]
     opsets = ", ".join(f"{domain} {version}" for domain, version in facts["opsets"].items())
-    head = Table.grid(padding=(0, 2))
     rows = {
-        "graph": facts["name"],
-        "made by": facts["producer"] or "not said",
-        "versions": f"IR {facts['ir_version']}, opset {opsets}",
-        "inputs": "\n".join(_declared(facts["inputs"])),
-        "outputs": "\n".join(_declared(facts["outputs"])),
-        "functions": ", ".join(facts["functions"]) or "none",
-        "subgraphs": str(facts["subgraphs"]),
-        "nodes": str(costs["nodes"]),
-        "parameters": f"{amount(costs['parameters'])} in {size(costs['weight_bytes'])}",
-        "MACs": amount(costs["macs"]),
-        "peak activations": size(costs["peak_activation_bytes"]),
-        **{key: value for key, value in facts["metadata"].items() if len(value) < 80},
+        "graph": [facts["name"]],
+        "made by": [facts["producer"] or "not said"],
+        "versions": [f"IR {facts['ir_version']}, opset {opsets}"],
+        "inputs": [declared(value) for value in facts["inputs"]],
+        "outputs": [declared(value) for value in facts["outputs"]],
+        "functions": facts["functions"],
+        "subgraphs": [str(facts["subgraphs"])] if facts["subgraphs"] else [],
+        "nodes": [f"{costs['nodes']}"],
+        "parameters": [f"{amount(costs['parameters'])} in {size(costs['weight_bytes'])}"],
+        "MACs": [amount(costs["macs"]) + _uncounted(costs["uncounted"])],
+        "peak activations": [size(costs["peak_activation_bytes"])],
+        "figures for": costs["assumptions"],
+        "metadata": [f"{key} = {value}" for key, value in facts["metadata"].items()],
     }
-    for label, text in rows.items():
-        head.add_row(f"[bold]{escape(label)}[/bold]", escape(text))
-    operators = Table("operator", "nodes", "MACs", title="operators", title_justify="left")
-    for operator, count in sorted(costs["operators"].items(), key=lambda item: -item[1])[:_OPERATORS]:
+    table = Table.grid(padding=(0, 2))
+    for label, lines in rows.items():
+        more = [f"and {len(lines) - _VALUES} more"] if len(lines) > _VALUES else []
+        for number, line in enumerate([*lines[:_VALUES], *more]):
+            table.add_row(cell("" if number else label, "bold"), cell(line, "", 72))
+    return table
+
+
+def _uncounted(uncounted: dict[str, int]) -> str:
+    return f", without {', '.join(f'{count} {op}' for op, count in uncounted.items())}" if uncounted else ""
+
+
+def _operators(costs: dict[str, Any]) -> Table:
+    from rich.progress_bar import ProgressBar
+
+    table = _table(("operator", "nodes", "MACs", ""))
+    largest = max(costs["macs_by_operator"].values(), default=1)
+    listed = sorted(costs["operators"].items(), key=lambda item: (-item[1], item[0]))
+    for operator, count in listed[:_OPERATORS]:
         macs = costs["macs_by_operator"].get(operator)
-        operators.add_row(operator, str(count), "" if macs is None else amount(macs))
-    weights = Table("weight", "dtype", "shape", "size", title="largest weights", title_justify="left")
-    for weight in facts["largest_weights"]:
-        weights.add_row(escape(weight["name"]), weight["dtype"], escape(str(weight["shape"])), size(weight["bytes"]))
-    return Group(head, "", operators, "", weights)
+        bar = "" if macs is None else ProgressBar(largest, macs, 20, complete_style="cyan", finished_style="cyan")
+        table.add_row(cell(operator), cell(count), cell("" if macs is None else amount(macs)), bar)
+    if rest := listed[_OPERATORS:]:
+        table.add_row(cell(f"{len(rest)} more", "dim"), cell(sum(count for _, count in rest), "dim"))
+    return table
 
 
-def _declared(values: list[dict[str, Any]]) -> Iterator[str]:
-    for value in values:
-        shape = "[...]" if value["shape"] is None else "[" + ", ".join(map(str, value["shape"])) + "]"
-        yield f"{value['name']}: {value['dtype'] or 'unknown'}{shape.replace('None', '?')}"
+def _weights(largest: list[dict[str, Any]]) -> Table:
+    table = _table(("largest weights", "size", "type"))
+    for weight in largest:
+        text = f"{weight['dtype']}{weight['shape']}"
+        table.add_row(cell(weight["name"], "", 44), cell(size(weight["bytes"])), cell(shown(text, 30)))
+    return table
+
+
+def _table(headings: tuple[str, ...]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+    for heading in headings:
+        right = heading in ("nodes", "MACs", "size")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
+    return table

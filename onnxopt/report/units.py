@@ -8,12 +8,12 @@ _DECIMAL = ("", "K", "M", "G", "T", "P")
 
 def size(count: float) -> str:
     """Bytes, in powers of 1,024: `351.2 KiB`."""
-    return _scaled(count, 1024, _BINARY, " ")
+    return _scaled(count, 1024, _BINARY)
 
 
 def amount(count: float) -> str:
     """A count, in powers of 1,000: `78.4 K`."""
-    return _scaled(count, 1000, _DECIMAL, " ").strip()
+    return _scaled(count, 1000, _DECIMAL)
 
 
 def change(before: float, after: float) -> str:
@@ -22,14 +22,18 @@ def change(before: float, after: float) -> str:
         return ""
     if before == 0:
         return "new"
+    if after == 0:
+        return "gone"
     percent = 100 * (after - before) / before
-    return f"{percent:+.1f} %" if abs(percent) < 1000 else f"x {after / before:.0f}"
+    if abs(percent) >= 1000:
+        return f"x {after / before:.0f}"
+    return f"{percent:+.1f} %" if abs(percent) >= 0.05 else f"{'+' if percent > 0 else '-'}<0.1 %"
 
 
-def _scaled(count: float, base: int, units: tuple[str, ...], gap: str) -> str:
+def _scaled(count: float, base: int, units: tuple[str, ...]) -> str:
     value, step = float(count), 0
-    while abs(value) >= base and step < len(units) - 1:
+    while step < len(units) - 1 and abs(round(value, 1)) >= base:
         value /= base
         step += 1
     number = f"{int(count)}" if step == 0 else f"{value:.1f}"
-    return f"{number}{gap}{units[step]}"
+    return f"{number} {units[step]}".strip()

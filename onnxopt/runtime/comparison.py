@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from onnx import load
+import onnx
+from onnx import ModelProto
 
-from onnxopt.data import DataSet
+from onnxopt.data import Feeds, open_data
 from onnxopt.errors import BadModel
-from onnxopt.ir.load import load as load_graph
+from onnxopt.ir.load import load
 from onnxopt.runtime.compare import Difference, Tolerance, compare, worst
 from onnxopt.runtime.generated_inputs import runnable_inputs
 from onnxopt.runtime.nondeterminism import nondeterministic_outputs
 from onnxopt.runtime.precision import coarsest_rounding
-from onnxopt.runtime.session import Session
+from onnxopt.runtime.session import NotRunnable, Session
+
+_GENERATED = 4
+"""The most sets of generated inputs: random numbers soon repeat what they have to say."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Comparison:
     """For each output the worst over all samples, in the reference's order."""
     samples: int
     """How many sets of inputs were run."""
+    inputs: str
+    """What they were, for people."""
     notes: list[str] = field(default_factory=list)
     """What was not compared, one line each."""
 
@@ -34,7 +40,7 @@ def compare_models(
     reference: Path,
     model: Path,
     tolerance: Tolerance,
-    data: DataSet | None,
+    data: str | None,
     samples: int,
     dims: dict[str, int],
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
@@ -45,37 +51,72 @@ def compare_models(
         reference: The model whose outputs count as right.
         model: The model under test; it takes the same inputs.
         tolerance: What must hold.
-        data: Samples for the inputs; generated ones where None.
+        data: Samples for the inputs, as `open_data` takes them; generated ones where None.
         samples: The most sets of inputs to run.
         dims: Sizes of symbolic dimensions for generated inputs.
         progress: Told how many sets of inputs are done.
 
     Raises:
         BadModel: A file is no model, or the two do not take the same inputs.
+        BadData: The data do not fit.
         NotRunnable: onnxruntime refuses one of them.
     """
-    for path in (reference, model):
-        load_graph(path)  # our own checks of paths and sizes, before anybody else's loader sees the file
-    header = load(reference, load_external_data=False)
-    one, other = Session(reference), Session(model)
-    if {spec.name for spec in one.inputs} != {spec.name for spec in other.inputs}:
-        names = [", ".join(spec.name for spec in session.inputs) for session in (one, other)]
-        raise BadModel(f"{reference} takes the inputs {names[0]}, {model} takes {names[1]}")
-    skipped = nondeterministic_outputs(header)
-    names_out = [spec.name for spec in one.outputs if spec.name not in skipped]
-    known = {spec.name for spec in other.outputs}
-    rounding = max(coarsest_rounding(header), coarsest_rounding(load(model, load_external_data=False)))
-    feeds = (
-        data.take(samples).batches() if data is not None else runnable_inputs(header, one, min(samples, 4), dims=dims)
-    )
+    one, other = _Loaded(reference), _Loaded(model)
+    if one.takes() != other.takes():
+        raise BadModel(f"{reference} takes {_listed(one.takes())}; {model} takes {_listed(other.takes())}")
+    feeds: Iterable[Feeds]
+    if data is not None:
+        samples_of = open_data(data, one.session.inputs).take(samples)
+        feeds, what, total = samples_of.batches(), data, samples_of.length or samples
+    else:
+        total = min(samples, _GENERATED)
+        feeds, what = runnable_inputs(one.header, one.session, total, dims=dims), ""
+    skipped = nondeterministic_outputs(one.header)
+    names = [spec.name for spec in one.session.outputs if spec.name not in skipped]
     found: dict[str, Difference] = {}
     count = 0
-    for count, batch in enumerate(feeds, 1):
-        expected, actual = one.run(batch, names_out), other.run(batch, [name for name in names_out if name in known])
-        for difference in compare(expected, actual, tolerance, rounding=rounding):
+    for count, fed in enumerate(feeds, 1):
+        expected, actual = one.run(fed, names), other.run(fed, names)
+        for difference in compare(expected, actual, tolerance, rounding=max(one.rounding, other.rounding)):
             largest = worst([difference, *([found[difference.output]] if difference.output in found else [])])
             assert largest is not None, "worst of at least one"
             found[difference.output] = largest
-        progress("samples", count, samples)
-    notes = [f"'{name}' depends on random operators and was not compared" for name in sorted(skipped)]
-    return Comparison(list(found.values()), count, notes)
+        progress("samples", count, total)
+    inputs = f"{count} batch{'es' * (count != 1)} of {what}" if what else f"{count} generated sets of inputs"
+    notes = [f"output '{name}' depends on random operators and was not compared" for name in sorted(skipped)]
+    extra = sorted(other.gives() - one.gives())
+    notes += [f"output '{name}' is in {model} only, and was not compared" for name in extra]
+    return Comparison(list(found.values()), count, inputs, notes)
+
+
+class _Loaded:
+    """A model file that passed our own checks of paths and sizes before anybody else's loader saw it."""
+
+    def __init__(self, path: Path) -> None:
+        load(path)
+        self.path = path
+        self.header: ModelProto = onnx.load(path, load_external_data=False)
+        try:
+            self.session = Session(path)
+        except NotRunnable as error:
+            raise NotRunnable(f"{path}: {error}") from error
+        self.rounding = coarsest_rounding(self.header)
+
+    def takes(self) -> dict[str, str]:
+        """Kind and element type by input."""
+        return {spec.name: f"{spec.kind} {spec.dtype}" for spec in self.session.inputs}
+
+    def gives(self) -> set[str]:
+        return {spec.name for spec in self.session.outputs}
+
+    def run(self, feeds: Feeds, names: list[str]) -> Feeds:
+        """Those of the outputs that it has."""
+        known = self.gives()
+        try:
+            return self.session.run(feeds, [name for name in names if name in known])
+        except NotRunnable as error:
+            raise NotRunnable(f"{self.path}: {error}") from error
+
+
+def _listed(takes: dict[str, str]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in takes.items()) or "no inputs"

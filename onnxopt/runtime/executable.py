@@ -20,13 +20,21 @@ _IN_MEMORY = 1_000_000_000
 @contextmanager
 def executable(graph: ir.Graph) -> Iterator[ModelProto | Path]:
     """The model of a graph: the proto itself, or the path of a file that is gone when the block ends."""
-    if sum(constant.nbytes for scope in ir.every_graph(graph) for constant in scope.constants) <= _IN_MEMORY:
+    if _weight_bytes(graph) <= _IN_MEMORY:
         yield ir.to_proto(graph)
         return
     with TemporaryDirectory(prefix="onnxopt-") as folder:
         path = Path(folder) / "model.onnx"
         ir.save(graph, path, sync=False)
         yield path
+
+
+def _weight_bytes(graph: ir.Graph) -> int:
+    """Bytes of all weights that are written: those that the file had, and those that passes made."""
+    found = {constant for scope in ir.every_graph(graph) for constant in scope.constants}
+    for node in ir.every_node(graph):
+        found.update(value for value in (*node.inputs, *node.attrs.values()) if isinstance(value, ir.Constant))
+    return sum(constant.nbytes for constant in found)
 
 
 def header_of(model: ModelProto | Path) -> ModelProto:

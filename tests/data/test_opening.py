@@ -334,3 +334,9 @@ def test_what_is_no_data_is_refused_with_what_would_be(tmp_path, monkeypatch, sp
     (tmp_path / "text.npz").write_text("1,2")
     with pytest.raises(BadData, match=error):
         open_data(spec, [X])
+
+
+def test_a_sample_of_another_type_than_float64_is_refused(npz):
+    # numpy finds None, an open type, equal to float64
+    with pytest.raises(BadData, match=r"takes float64\[N, 3\], a sample is float32\[3\]"):
+        open_data(npz(x=np.zeros((2, 3), np.float32)), [tensor("x", ("N", 3), "float64")])

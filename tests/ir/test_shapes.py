@@ -14,7 +14,6 @@ from onnx import TensorProto, helper
 from onnx.backend.test.loader import load_model_tests
 
 from onnxopt import ir
-from onnxopt.ir import skeleton
 from onnxopt.ir.shapes import Inference, infer, infer_shapes
 from onnxopt.ir.skeleton import Facts
 from onnxopt.ir.values import Values
@@ -80,6 +79,12 @@ def test_declarations_fill_in_what_does_not_follow_and_flow_on() -> None:
         "h": "?",
         "z": "?",
     }
+
+
+def test_what_an_output_declares_flows_on_too() -> None:
+    graph = parse("g (float[N,4] x) => (int64[2,found] n, r) { n = NonZero(x)  r = Abs(n) }")
+    infer_shapes(graph)
+    assert declared(graph) == {"n": "int64[2,found]", "r": "int64[2,found]"}
 
 
 def test_of_two_symbols_for_one_dimension_the_declared_one_stays() -> None:
@@ -211,11 +216,25 @@ def test_a_table_that_the_skeleton_leaves_out_is_no_problem() -> None:
     assert declared(graph) == {"y": "int64[N]"}
 
 
+def test_a_node_without_a_required_input_is_a_problem_and_no_crash_of_onnx() -> None:
+    graph = parse('g (float[2,3] x) => (y, z) { y = EyeLike("")  m = Concat<axis = 0>()  z = Relu(x) }')
+    inference = infer_shapes(graph)
+    assert inference.problems[0] == "EyeLike -> y: a required input is missing"
+    assert declared(graph) == {"y": "?", "m": "?", "z": "float32[2,3]"}
+
+
+def test_large_one_dimensional_values_do_not_cost_memory() -> None:
+    graph = parse("g (float[1000000000000] x) => (y, n) { y = Mul(x, x)  n = NonZero(x) }")
+    inference = infer_shapes(graph)
+    assert inference.problems == ["computed shapes are not followed: 1-D values of 1000000000000 elements in all"]
+    assert declared(graph)["y"] == "float32[1000000000000]"
+
+
 def test_a_model_that_onnx_gives_up_on_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def give_up(*args: object, **options: object) -> None:
         raise RuntimeError("out of\nluck")
 
-    monkeypatch.setattr(skeleton.shape_inference, "infer_shapes", give_up)
+    monkeypatch.setattr("onnx.shape_inference.infer_shapes", give_up)
     graph = parse("g (float[2,3] x) => (y) { y = Relu(x) }")
     inference = infer_shapes(graph)
     assert inference.problems == ["onnx's shape inference gave up on the model: out of luck"]

@@ -83,6 +83,30 @@ def test_a_loop_body_uses_what_was_computed_before_the_loop() -> None:
     assert [node.op for node in ir.every_node(graph)].count("Exp") == 1
 
 
+def test_constants_stay_in_their_body_and_do_not_keep_their_readers_apart() -> None:
+    graph = parse(f"""
+        {HEAD}
+        g (float[2] x, bool c) => (float[2] y) {{
+            k = Constant <value = float[2] {{1, 2}}> ()
+            m = Mul (x, k)
+            p = If (c) <
+                then_branch = t () => (float[2] t1) {{
+                    k1 = Constant <value = float[2] {{1, 2}}> ()
+                    k2 = Constant <value = float[2] {{1, 2}}> ()
+                    n1 = Mul (x, k1)
+                    t1 = Sum (n1, k1, k2)
+                }},
+                else_branch = e () => (float[2] e1) {{ e1 = Neg (x) }}
+            >
+            y = Add (p, m)
+        }}
+    """)
+    check_pass(ELIMINATE, graph, {"x": np.array([1, -2], np.float32), "c": np.array(True)})
+    then_branch = next(graph.subgraphs())
+    assert ops(then_branch) == ["Constant", "Sum"]
+    assert [tensor.name for tensor in then_branch.nodes[1].inputs] == ["m", "k1", "k1"]
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

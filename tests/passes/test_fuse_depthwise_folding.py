@@ -8,7 +8,7 @@ import pytest
 from onnxopt import ir
 from onnxopt.passes.fuse_depthwise import FuseDepthwise
 from tests.passes.checks import check_golden, check_pass, check_refusal, parse, run_pass
-from tests.passes.random_weights import ops, random_layers, random_model
+from tests.passes.random_weights import ops, random_layers
 
 FUSE = FuseDepthwise(merge="never")
 PARAMETERS = "float[4] s, float[4] b, float[4] m, float[4] var, float[4,1,1] k"
@@ -48,7 +48,8 @@ INPUTS = "p = Constant <value = int64[8] {0, 0, 1, 0, 0, 0, 2, 3}> () "
         (INPUTS + "a = Pad (x, p)", 11),
         (INPUTS + "z = Constant <value = float {0}> () a = Pad (x, p, z)", 13),
         (
-            "p = Constant <value = int64[4] {1, 0, 2, 3}> () ax = Constant <value = int64[2] {2, -1}> () a = Pad (x, p, , ax)",
+            "p = Constant <value = int64[4] {1, 0, 2, 3}> () ax = Constant <value = int64[2] {2, -1}> () "
+            "a = Pad (x, p, , ax)",
             18,
         ),
         (INPUTS + "a = Pad (x, p)", 21),
@@ -71,11 +72,12 @@ def test_pads_in_a_row_and_a_scale_between() -> None:
 
 
 def test_pad_of_one_and_three_spatial_axes() -> None:
-    text = '<ir_version: 8, opset_import: ["" : 9]> g (float[1,2,{0}] x) => (float[n,c,{1}] y) <float[4,1,{2}] w> {{ {3} }}'
     one = "a = Pad <pads = [0, 0, 1, 0, 0, 2]> (x) y = Conv <group = 2> (a, w)"
     three = "a = Pad <pads = [0, 0, 1, 0, 1, 0, 0, 0, 2, 1]> (x) y = Conv <group = 2> (a, w)"
     for body, data, result, kernel in ((one, "5", "l", "3"), (three, "4,3,5", "d,h,w", "2,2,3")):
-        graph = random_model(text.format(data, result, kernel, body))
+        graph = random_layers(
+            body, f"float[4,1,{kernel}] w", opset=9, data=f"float[1,2,{data}] x", outputs=f"float[n,c,{result}] y"
+        )
         check_pass(FUSE, graph)
         assert ops(graph) == ["Conv"]
 

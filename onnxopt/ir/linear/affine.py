@@ -57,7 +57,7 @@ def looks_affine(node: Node, data: Tensor) -> bool:
     Arithmetic counts if its other operand is a constant, or a graph input with a default value.
     """
     if node.is_op("BatchNormalization"):
-        return node.inputs[0] is data
+        return len(node.inputs) == 5 and node.inputs[0] is data
     if node.is_op(*ARITHMETIC):
         other = _other_operand(node, data)
         return other is not None and (constant_of(other) is not None or getattr(other, "default", None) is not None)
@@ -69,14 +69,14 @@ def data_input(node: Node) -> Tensor | None:
     variable: list[Tensor]
     if node.is_op("BatchNormalization", "Conv"):
         variable = node.inputs[:1]
-        return variable[0]
+        return variable[0] if variable else None
     variable = [tensor for tensor in node.inputs if constant_of(tensor) is None and not _has_default(tensor)]
     return variable[0] if len(variable) == 1 and node.is_op(*ARITHMETIC) else None
 
 
 def is_depthwise_scale(node: Node) -> bool:
     """Whether a Conv is a scale for each channel: 1x1, depthwise, one output a channel, stride 1, no padding."""
-    weight = constant_of(node.inputs[1])
+    weight = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
     if weight is None or node.attr("group", 1) != weight.shape[0] or math.prod(weight.shape[1:]) != 1:
         return False
     spatial = len(weight.shape) - 2
@@ -180,12 +180,12 @@ def _per_channel(tensor: Tensor, channels: Channels) -> Float64:
 
 
 def is_per_channel(node: Node, data: Tensor) -> bool:
-    """Whether an affine node's operand tells channels apart: has more than one number."""
+    """Whether an affine node's operand tells channels apart: [channels, 1, ...], more than one number."""
     if node.is_op("BatchNormalization"):
         return True
     other = _other_operand(node, data)
     constant = None if other is None else constant_of(other)
-    return constant is not None and math.prod(constant.shape) > 1
+    return constant is not None and constant.shape[-1:] == (1,) and math.prod(constant.shape) > 1
 
 
 def _other_operand(node: Node, data: Tensor) -> Tensor | None:

@@ -39,6 +39,8 @@ def scale_as_depthwise(edit: Edit, scope: Graph, first: Node, gate: Gate) -> boo
     chain = _chain(edit, scope, first)
     if not any(is_per_channel(node, source) for node, source in chain):
         return False
+    if len(chain) == 1 and first.is_op("BatchNormalization"):
+        return False
     try:
         data, taken, affine = _compose(chain, scope.opset)
         _require_no_layer(edit, data, taken[-1])

@@ -6,7 +6,7 @@ from onnxopt.ir.edit import Edit
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.linear.affine import data_input, looks_affine, read_affine
 from onnxopt.ir.linear.geometry import known_shape
-from onnxopt.ir.linear.layer import LAYERS, Layer, read_layer
+from onnxopt.ir.linear.layer import Layer, is_layer, read_layer
 from onnxopt.ir.linear.match import Gate, NoMatch, constant_of, in_scope, label, remove, take_output
 from onnxopt.ir.node import Node
 from onnxopt.ir.tensor import Tensor
@@ -18,7 +18,7 @@ def fold_after(edit: Edit, scope: Graph, node: Node, gate: Gate) -> int:
     The layer keeps its name, and its output takes the name of the last one folded.
     """
     folded = 0
-    while node.is_op(*LAYERS) and (step := _following(edit, node, gate)) is not None:
+    while is_layer(node) and (step := _following(edit, node, gate)) is not None:
         output = node.outputs[0]
         try:
             if not in_scope(edit, scope, step):
@@ -39,7 +39,7 @@ def fold_after(edit: Edit, scope: Graph, node: Node, gate: Gate) -> int:
 def fold_before(edit: Edit, scope: Graph, node: Node, gate: Gate) -> int:
     """Fold into a layer the affine operations that its data come from, one after the other; return how many."""
     folded = 0
-    while node.is_op(*LAYERS) and (step := _preceding(node)) is not None:
+    while is_layer(node) and (step := _preceding(node)) is not None:
         output, data = node.inputs[0], data_input(step)
         try:
             if data is None or not in_scope(edit, scope, step):

@@ -124,35 +124,40 @@ def _broadcasts_into(sizes: Sizes, shape: Shape) -> bool:
     return all(one in (1, other) for one, other in zip(reversed(sizes), reversed(shape), strict=False))
 
 
-def spatial_sizes(tensor: Tensor) -> Sizes | None:
-    """Sizes of the axes after batch and channels, where all are known numbers."""
+def image_sizes(tensor: Tensor, steps: int = _STEPS) -> tuple[int, Sizes] | None:
+    """The number of samples, 1 where it is not known, and the spatial sizes; None where these are not known.
+
+    What is not declared follows from the Convs that it comes from.
+
+    Raises:
+        NoMatch: An attribute of one of them is set by a function's caller.
+    """
     shape = known_shape(tensor)
-    if shape is None or len(shape) < 3:
+    if shape is not None and len(shape) > 2:
+        sizes = tuple(size for size in shape[2:] if isinstance(size, int) and size >= 0)  # some files write -1
+        if len(sizes) == len(shape) - 2:
+            return (shape[0] if isinstance(shape[0], int) and shape[0] > 0 else 1), sizes
+    node = tensor.producer
+    return conv_sizes(node, steps - 1) if steps and node is not None and node.is_op("Conv") else None
+
+
+def conv_sizes(node: Node, steps: int = _STEPS) -> tuple[int, Sizes] | None:
+    """The same for what a Conv gives, by what it is given."""
+    weight, data = constant_of(node.inputs[1]), image_sizes(node.inputs[0], steps)
+    if weight is None or data is None or len(data[1]) != len(weight.shape) - 2:
         return None
-    sizes = tuple(size for size in shape[2:] if isinstance(size, int))
-    return sizes if len(sizes) == len(shape) - 2 else None
-
-
-def batch_size(tensor: Tensor) -> int:
-    """The number of samples, 1 where it is not known."""
-    shape = known_shape(tensor)
-    return shape[0] if shape and isinstance(shape[0], int) else 1
+    return data[0], read_geometry(node, weight.shape[2:]).output_sizes(data[1])
 
 
 def positions(node: Node) -> int | None:
     """Output positions of a Conv: samples times spatial sizes; None where these are not known."""
-    sizes = spatial_sizes(node.outputs[0])
-    if sizes is None and (data := spatial_sizes(node.inputs[0])) is not None:
-        weight = constant_of(node.inputs[1])
-        if weight is None:
-            return None
-        sizes = read_geometry(node, weight.shape[2:]).output_sizes(data)
-    return None if sizes is None else batch_size(node.inputs[0]) * math.prod(sizes)
+    sizes = conv_sizes(node) or image_sizes(node.outputs[0], 0)
+    return None if sizes is None else sizes[0] * math.prod(sizes[1])
 
 
 def is_depthwise(node: Node) -> bool:
     """Whether a Conv with constant weights has more than one group, and in each a single input channel."""
-    if not node.is_op("Conv") or (weight := constant_of(node.inputs[1])) is None:
+    if not node.is_op("Conv") or len(node.inputs) < 2 or (weight := constant_of(node.inputs[1])) is None:
         return False
     groups = node.attr("group", 1)
     return isinstance(groups, int) and groups > 1 and len(weight.shape) > 2 and weight.shape[1] == 1

@@ -28,7 +28,6 @@ from onnxopt.ir.linear.match import (
 from onnxopt.ir.node import Node
 from onnxopt.ir.tensor import Constant, Variable
 
-LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 Array = npt.NDArray[Any]
 
 
@@ -176,6 +175,11 @@ def require_digits(canonical: Array, exact: Callable[[int, int], Array]) -> None
             )
 
 
+def is_layer(node: Node) -> bool:
+    """Whether a node is a Conv, ConvTranspose, Gemm or MatMul."""
+    return node.is_op("Conv", "ConvTranspose", "Gemm", "MatMul") and len(node.inputs) > 1
+
+
 def read_layer(node: Node, opset: int) -> Layer:
     """The layer that a node is.
 
@@ -187,7 +191,7 @@ def read_layer(node: Node, opset: int) -> Layer:
     bias = required_constant(node.inputs[2], "bias") if is_given(node, 2) else None
     if node.is_op("Conv", "ConvTranspose"):
         groups = attribute(node, "group", 1)
-        if len(shape) < 3 or shape[0] % groups or math.prod(shape) == 0:
+        if len(shape) < 3 or groups < 1 or shape[0] % groups or math.prod(shape) == 0:
             raise NoMatch(f"weights of shape {list(shape)} in {groups} groups are none of a convolution")
         outputs, inputs = shape[0], shape[1] * groups
         if node.op == "ConvTranspose":

@@ -115,7 +115,8 @@ def set_constant(edit: Edit, node: Node, index: int, value: npt.NDArray[Any], ro
     One that nobody else reads is assigned anew under its name; a shared one is left to the others.
     """
     old = node.inputs[index] if index < len(node.inputs) else None
-    if isinstance(old, Constant) and old.shape == value.shape and edit.sole_reader(old) is node:
+    alone = old is not None and len(old.outputs) == 1 and edit.sole_reader(old) is node
+    if alone and isinstance(old, Constant) and old.shape == value.shape:
         old.values = value
         edit.changed = True
         return

@@ -66,7 +66,9 @@ def merge_with_next(edit: Edit, scope: Graph, first: Node, gate: Gate, when: Whe
         return False
     if not gate.allow(f"merge with {label(first)} into one Conv", second):
         return False
-    first.attrs["group"] = weight.shape[0]
+    first.attrs.pop("group", None)
+    if weight.shape[0] > 1:
+        first.attrs["group"] = weight.shape[0]
     write_geometry(first, merged.geometry)
     set_constant(edit, first, 1, weight.reshape(-1, *weight.shape[2:]), "weight")
     if bias is not None:

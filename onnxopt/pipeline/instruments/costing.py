@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from onnxopt.errors import BadOption
 from onnxopt.pipeline.base import Context
 from onnxopt.pipeline.manager import Instrument
 
 if TYPE_CHECKING:
     from onnxopt import ir
     from onnxopt.ir.costs import Costs
+
+_NAME = re.compile(r"[^\W\d]\w*")
 
 
 @dataclass
@@ -24,7 +28,14 @@ class Costing(Instrument):
     last: Costs | None = None
 
     def start(self, graph: ir.Graph, ctx: Context) -> None:
-        """Before."""
+        """Before.
+
+        Raises:
+            BadOption: `dims` names a dimension that no input has.
+        """
+        known = {name for symbol in symbols(graph) for name in (symbol, *_NAME.findall(symbol))}
+        if unknown := sorted(set(self.dims) - known):
+            raise BadOption(f"no input has a dimension '{unknown[0]}'; there are: {', '.join(sorted(known)) or 'none'}")
         self.first, self.last = costs_with(graph, self.dims), None
 
     def finish(self, graph: ir.Graph, ctx: Context) -> None:
@@ -33,8 +44,13 @@ class Costing(Instrument):
 
 
 def costs_with(graph: ir.Graph, dims: Mapping[str, int]) -> Costs:
-    """The costs of a graph, for sizes by symbol of which it may have lost some."""
+    """The costs of a graph. Sizes of dimensions that only stand in an expression, as in `past + 1`, do not count."""
     from onnxopt.ir.costs import costs
 
-    symbols = {dim for tensor in graph.inputs for dim in tensor.shape or () if isinstance(dim, str)}
-    return costs(graph, {symbol: size for symbol, size in dims.items() if symbol in symbols})
+    known = symbols(graph)
+    return costs(graph, {symbol: size for symbol, size in dims.items() if symbol in known})
+
+
+def symbols(graph: ir.Graph) -> set[str]:
+    """The symbolic dimensions of the inputs, as the file has them."""
+    return {dim for tensor in graph.inputs for dim in tensor.shape or () if isinstance(dim, str)}

@@ -15,15 +15,17 @@ from onnxopt.pipeline.manager import Instrument, PassRun
 if TYPE_CHECKING:
     from onnxopt import ir
 
-_OURS = re.compile(r"\d{3}-[\w-]+\.(onnx|txt|onnx(\.\d+)?\.data)")
+_OURS = re.compile(r"\d{3,}-[\w-]+\.(onnx|txt)")
 
 
 @dataclass
 class Snapshots(Instrument):
     """Writes `000-input.onnx` and `.txt`, then `001-PASS.onnx` and `.txt`, ...
 
-    The graph before pass N is the newest snapshot numbered below N: a pass that changed nothing leaves none. Those of
-    an earlier run in the same folder are removed.
+    The graph before pass N is the newest snapshot numbered below N: a pass that changed nothing leaves none.
+
+    Raises:
+        OnnxoptError: From `start`, where the folder cannot be made, or holds the snapshots of an earlier run.
     """
 
     folder: Path
@@ -32,10 +34,13 @@ class Snapshots(Instrument):
         """The input model."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for stale in [path for path in self.folder.iterdir() if _OURS.fullmatch(path.name)]:
-                stale.unlink()
+            earlier = sorted(path.name for path in self.folder.iterdir() if _OURS.fullmatch(path.name))
         except OSError as error:
             raise OnnxoptError(f"cannot write snapshots into {self.folder}: {error.strerror}") from error
+        if earlier:  # two runs in one folder could not be told apart
+            raise OnnxoptError(
+                f"{self.folder} holds snapshots of an earlier run ({earlier[0]}): empty it, or name another"
+            )
         self._write("000-input", graph)
 
     def after(self, run: PassRun, graph: ir.Graph, ctx: Context) -> None:

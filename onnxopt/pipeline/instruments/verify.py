@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onnxopt.errors import CheckFailed
+from onnxopt.errors import BadModel, CheckFailed
 from onnxopt.pipeline.base import Context, Preserves
+from onnxopt.pipeline.instruments.reference import Interface, Reference
 from onnxopt.pipeline.manager import Instrument, PassRun
 
 if TYPE_CHECKING:
     from onnxopt import ir
-    from onnxopt.data import DataSet, Feeds, ValueSpec
+    from onnxopt.data import DataSet, Feeds
     from onnxopt.runtime.compare import Difference
 
 _ORDER = (Preserves.BITS, Preserves.VALUES, Preserves.ACCURACY)
+_PROMISED = {
+    Preserves.BITS: "equal bits",
+    Preserves.VALUES: "values equal up to rounding",
+    Preserves.ACCURACY: "finite values of the same type and shape",
+}
 
 
 def weaker(one: Preserves, other: Preserves) -> Preserves:
@@ -40,9 +45,10 @@ class Verify(Instrument):
     """Runs the input model and the graph on the same inputs and compares every output.
 
     After each pass: onnx's checker, its strict shape inference, inputs and outputs declared as before, and every output
-    compared with the input model's, by the weakest promise of the passes so far; a pass that promises BITS is also
-    held to them against the graph that it was given. onnxruntime's own optimizations are off on both sides. Outputs
-    that depend on random operators are not compared.
+    compared with the input model's, by the weakest promise of the passes so far. A pass that promises more than those
+    before it is also held to that against the graph that it was given, and a pass that denies to have changed the graph
+    is held to its fingerprint. onnxruntime's own optimizations are off on both sides. Outputs that depend on random
+    operators are not compared.
 
     Raises:
         CheckFailed: From `start`, where the input model cannot be run; from `after` and `finish`, where it broke.
@@ -53,115 +59,111 @@ class Verify(Instrument):
     samples: int = 8
     """How many samples of `data`, or a quarter of it generated sets of inputs."""
     each: bool = True
-    """After every pass that changed the graph; else once, at the end."""
+    """After every pass; else once, at the end."""
     dims: dict[str, int] = field(default_factory=dict)
     """Sizes of symbolic dimensions for generated inputs."""
+    since: int = 1
+    """With `each`: the passes before this number are known to be right."""
     results: list[Verified] = field(default_factory=list)
-    skipped: set[str] = field(default_factory=set)
-    """Outputs that depend on random operators."""
-    feeds: list[Feeds] = field(default_factory=list)
-    _expected: list[Feeds] = field(default_factory=list)
+    reference: Reference | None = None
+    """The input model as it ran; None before `start`."""
     _previous: list[Feeds] = field(default_factory=list)
-    _interface: tuple[Sequence[ValueSpec], Sequence[ValueSpec]] = ((), ())
     _promise: Preserves = Preserves.BITS
-    _rounding: float = 0.0
-    _was_valid: bool = True
+    _fingerprint: str = ""
+
+    @property
+    def skipped(self) -> frozenset[str]:
+        """Outputs that depend on random operators."""
+        return self.reference.skipped if self.reference else frozenset()
+
+    @property
+    def compared_on(self) -> str:
+        """The inputs of the comparisons, for people."""
+        count = len(self.reference.feeds) if self.reference else 0
+        if self.data is None:
+            return f"{count} generated set{'s' * (count != 1)} of inputs"
+        return f"{count} batch{'es' * (count != 1)} of {self.data.source}"
 
     def start(self, graph: ir.Graph, ctx: Context) -> None:
         """Run the input model."""
-        from onnxopt.runtime.executable import complaint, executable, header_of
-        from onnxopt.runtime.generated_inputs import runnable_inputs
-        from onnxopt.runtime.nondeterminism import nondeterministic_outputs
-        from onnxopt.runtime.precision import coarsest_rounding
-        from onnxopt.runtime.session import NotRunnable, Session
+        from onnxopt import ir
 
-        with executable(graph) as model:
-            if wrong := complaint(model):
-                self._was_valid = False
-                ctx.warn(f"the input model itself fails onnx's checker, so only outputs are verified: {wrong}")
-            header = header_of(model)
-            self._rounding = coarsest_rounding(header)
-            self.skipped = nondeterministic_outputs(header)
-            try:
-                session = Session(model)
-                if self.data is not None:
-                    self.feeds = list(self.data.take(self.samples).batches())
-                else:
-                    self.feeds = runnable_inputs(header, session, max(1, self.samples // 4), dims=self.dims)
-                self._interface = (session.inputs, session.outputs)
-                self._expected = self._previous = self._run(session)
-            except NotRunnable as error:
-                raise CheckFailed(f"cannot verify: {error}") from error
-        if self.skipped:
-            ctx.warn(f"not compared, since they depend on random operators: {', '.join(sorted(self.skipped))}")
+        found = self.reference = Reference.of(graph, self.data, self.samples, self.dims)
+        self.results, self._promise, self._previous = [], Preserves.BITS, found.outputs
+        self._fingerprint = ir.fingerprint(graph) if self.each else ""
+        if found.complaint:
+            ctx.warn(f"the input model itself fails onnx's checker, so only outputs are verified: {found.complaint}")
+        if found.skipped:
+            ctx.warn(f"not compared, since they depend on random operators: {', '.join(sorted(found.skipped))}")
+
+    def before(self, run: PassRun, graph: ir.Graph, ctx: Context) -> None:
+        """Run what the first pass to be verified is given."""
+        if self.each and run.index == self.since > 1:
+            from onnxopt import ir
+            from onnxopt.runtime.executable import executable
+
+            assert self.reference is not None, "start() has run"
+            self._fingerprint = ir.fingerprint(graph)
+            with executable(graph) as model:
+                self._previous = self.reference.run(model)
 
     def after(self, run: PassRun, graph: ir.Graph, ctx: Context) -> None:
-        """Compare, if the pass changed the graph."""
-        if not run.changed:
+        """Compare."""
+        if run.changed:
+            self._promise = weaker(self._promise, run.pass_.preserves)
+        if not self.each or run.index < self.since:
             return
-        self._promise = weaker(self._promise, run.pass_.preserves)
-        if self.each:
-            self._check(graph, run, f"pass {run.index}, {run.text}")
+        from onnxopt import ir
+
+        who = f"pass {run.index}, {run.text},"
+        try:
+            was, self._fingerprint = self._fingerprint, ir.fingerprint(graph)
+            if run.changed:
+                self._check(graph, run, who)
+        except BadModel as error:
+            raise CheckFailed(f"{who} made a graph that cannot be written: {error}") from error
+        if not run.changed and was != self._fingerprint:
+            raise CheckFailed(f"{who} changed the graph, but returned that it did not")
 
     def finish(self, graph: ir.Graph, ctx: Context) -> None:
-        """Compare the finished graph, unless the last pass was."""
-        if not self.each:
+        """Compare the finished graph, unless that is what the last comparison saw."""
+        if not self.each or not self.results:
             self._check(graph, None, "the pipeline")
 
     def _check(self, graph: ir.Graph, run: PassRun | None, who: str) -> None:
-        from onnxopt.runtime.compare import Tolerance, compare, worst
-        from onnxopt.runtime.executable import complaint, executable
-        from onnxopt.runtime.session import NotRunnable, Session
+        from onnxopt.runtime.executable import complaint, executable, header_of
+        from onnxopt.runtime.precision import coarsest_rounding
+        from onnxopt.runtime.session import NotRunnable
 
+        reference = self.reference
+        assert reference is not None, "start() has run"
         with executable(graph) as model:
-            if self._was_valid and (wrong := complaint(model)):
+            header = header_of(model)
+            if broken := reference.interface.broken_by(Interface.of(header)):
+                raise CheckFailed(f"{who} {broken}")
+            if not reference.complaint and (wrong := complaint(model)):
                 raise CheckFailed(f"{who} made a model that onnx's checker refuses: {wrong}")
             try:
-                session = Session(model)
-                self._require_same_interface(session, who)
-                found = self._run(session)
+                found = reference.run(model)
             except NotRunnable as error:
                 raise CheckFailed(f"{who} made a model that does not run: {error}") from error
-
-        def differences(expected: list[Feeds], promise: Preserves) -> list[Difference]:
-            tolerance = Tolerance(promise.value)
-            pairs = zip(expected, found, strict=True)
-            return [d for one, other in pairs for d in compare(one, other, tolerance, rounding=self._rounding)]
-
-        largest = worst(differences(self._expected, self._promise))
+            rounding = max(reference.rounding, coarsest_rounding(header))
+        largest = _largest(reference.outputs, found, self._promise, rounding)
         if largest is not None and not largest.ok:
-            raise CheckFailed(f"{who} broke {largest}; it promises to preserve {self._promise.value}")
-        if run is not None and run.pass_.preserves is Preserves.BITS:
-            last = worst(differences(self._previous, Preserves.BITS))
-            if last is not None and not last.ok:
-                raise CheckFailed(f"{who} broke {last}; it promises to preserve bits")
+            raise CheckFailed(f"{who} broke {largest}; promised: {_PROMISED[self._promise]}")
+        own = run.pass_.preserves if run else self._promise
+        if _ORDER.index(own) < _ORDER.index(self._promise):
+            step = _largest(self._previous, found, own, rounding)
+            if step is not None and not step.ok:
+                raise CheckFailed(f"{who} broke {step}; promised: {_PROMISED[own]}, as of the graph before it")
         self._previous = found
         self.results.append(Verified(run, self._promise, largest))
 
-    def _run(self, session: object) -> list[Feeds]:
-        from onnxopt.runtime.session import Session
 
-        assert isinstance(session, Session)
-        names = [spec.name for spec in session.outputs if spec.name not in self.skipped]
-        return [session.run(feeds, names) if names else {} for feeds in self.feeds]
+def _largest(expected: list[Feeds], found: list[Feeds], promise: Preserves, rounding: float) -> Difference | None:
+    """The worst difference of any output on any set of inputs."""
+    from onnxopt.runtime.compare import Tolerance, compare, worst
 
-    def _require_same_interface(self, session: object, who: str) -> None:
-        from onnxopt.runtime.session import Session
-
-        assert isinstance(session, Session)
-        for kind, before, after in zip(
-            ("input", "output"), self._interface, (session.inputs, session.outputs), strict=True
-        ):
-            names, now = [spec.name for spec in before], [spec.name for spec in after]
-            if names != now:
-                raise CheckFailed(f"{who} changed the {kind}s from {', '.join(names)} to {', '.join(now)}")
-            for one, other in zip(before, after, strict=True):
-                if (one.kind, one.dtype) != (other.kind, other.dtype) or not _refines(one.shape, other.shape):
-                    raise CheckFailed(f"{who} changed the {kind} '{one.name}' from {one} to {other}")
-
-
-def _refines(before: Sequence[object] | None, after: Sequence[object] | None) -> bool:
-    """Whether `after` says the same, and more only where `before` says nothing."""
-    if before is None or after is None:
-        return before is None
-    return len(before) == len(after) and all(b in (None, a) for b, a in zip(before, after, strict=True))
+    tolerance = Tolerance(promise.value)
+    pairs = zip(expected, found, strict=True)
+    return worst([one for before, now in pairs for one in compare(before, now, tolerance, rounding=rounding)])
