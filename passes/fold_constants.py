@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from onnx import TensorProto
 
 from onnxopt import ir
-from onnxopt.folding.candidates import constant_of, find, free_initializers, has_shape_question, takes_initializers
+from onnxopt.folding.candidates import constant_of, find, free_initializers, shape_questions, takes_initializers
 from onnxopt.folding.evaluation import Evaluation
 from onnxopt.folding.facts import Facts
 from onnxopt.folding.flattening import Flattening
 from onnxopt.folding.growth import Growth, frontier
-from onnxopt.folding.proven_shapes import proven_types
+from onnxopt.folding.proven_shapes import answer
 from onnxopt.folding.sizing import Sizing
 from onnxopt.ir.schema import find_schema
 from onnxopt.ir.values import Array, Values
@@ -104,8 +104,7 @@ class _Attempt:
     def __init__(self, options: FoldConstants, graph: ir.Graph, ctx: Context, failed: dict[ir.Node, str]) -> None:
         self.options, self.graph, self.ctx, self.failed = options, graph, ctx, failed
         self.facts = Facts()
-        if has_shape_question(graph, failed.keys()):
-            self.facts.types.update(proven_types(graph))
+        answer(shape_questions(graph, failed.keys()), graph, self.facts)
         self.candidates = find(graph, self.facts, failed.keys())
         self.refused = self.candidates.refused
         self.evaluation = Evaluation(self.facts, Flattening(), self.candidates.scope_of, _MEMORY, self._progress)

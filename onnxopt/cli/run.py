@@ -61,18 +61,18 @@ def run(
     ] = False,
     print_before: Annotated[
         list[str] | None,
-        typer.Option(help="Print the graph before pass P, or `all`.", metavar="P", rich_help_panel=_WATCH),
+        typer.Option(help="Print the graph before pass P, or all.", metavar="P", rich_help_panel=_WATCH),
     ] = None,
     print_after: Annotated[
         list[str] | None,
-        typer.Option(help="Print the graph after pass P, or `all`.", metavar="P", rich_help_panel=_WATCH),
+        typer.Option(help="Print the graph after pass P, or all.", metavar="P", rich_help_panel=_WATCH),
     ] = None,
     print_changed: Annotated[
         bool, typer.Option("--print-changed", help="Print what each pass changed.", rich_help_panel=_WATCH)
     ] = False,
     explain: Annotated[
         list[str] | None,
-        typer.Option(help="Print what pass P, or `all`, left alone and why.", metavar="P", rich_help_panel=_WATCH),
+        typer.Option(help="Print what pass P, or all, left alone and why.", metavar="P", rich_help_panel=_WATCH),
     ] = None,
     snapshots: Annotated[
         Path | None,

@@ -39,17 +39,18 @@ def constant_of(node: Node) -> Constant | None:
     return None if array is None else Constant("", array)
 
 
-def has_shape_question(graph: Graph, skip: Set[Node]) -> bool:
-    """Whether a Shape or Size of something not constant stands anywhere but in functions."""
-    return any(
-        node.op in OF_SHAPE
+def shape_questions(graph: Graph, skip: Set[Node]) -> list[Tensor]:
+    """What a Shape or Size asks about anywhere but in functions, constants apart."""
+    return [
+        node.inputs[0]
+        for scope in (graph, *graph.subgraphs(recursive=True))
+        for node in scope.nodes
+        if node.op in OF_SHAPE
         and node.is_standard
         and node not in skip
         and node.inputs
         and not isinstance(node.inputs[0], Constant)
-        for scope in (graph, *graph.subgraphs(recursive=True))
-        for node in scope.nodes
-    )
+    ]
 
 
 def find(graph: Graph, facts: Facts, skip: Set[Node]) -> Candidates:

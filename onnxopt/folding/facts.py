@@ -23,6 +23,8 @@ class Facts:
         """Outputs of Constant nodes that stay nodes, with the attribute that holds their value."""
         self.types: dict[Tensor, TypeProto] = {}
         """Types of tensors that are not constant, or not yet."""
+        self.shapes: dict[Tensor, tuple[int, ...]] = {}
+        """Shapes of tensors that are certain though their type may not be known."""
         self.values: dict[Tensor, Array] = {}
         """Values computed so far."""
         self._protos: dict[Tensor, TensorProto] = {}
@@ -45,7 +47,7 @@ class Facts:
     def dims(self, tensor: Tensor) -> tuple[int, ...] | None:
         """The shape of a tensor; None unless every dimension is a known number."""
         known = self.type(tensor)
-        return None if known is None else static_dims(known)
+        return self.shapes.get(tensor) if known is None else static_dims(known)
 
     def proto(self, tensor: Tensor) -> TensorProto | None:
         """A small value as shape inference takes it; None where it is large or not at hand."""

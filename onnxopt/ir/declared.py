@@ -50,7 +50,7 @@ def write_info(tensor: Tensor, out: ValueInfoProto, info: ValueInfoProto | None 
             _write_type(tensor, out.type if _has_facts(tensor) or out.HasField("type") else TypeProto())
         if info is None:
             stamp(tensor, out)
-    elif isinstance(tensor, Constant) and (tensor.is_new or not out.HasField("type")):
+    elif isinstance(tensor, Constant) and (tensor.is_new or declared is None):
         _write_tensor_type(out.type.tensor_type, tensor.dtype, list(tensor.shape))
 
 

@@ -64,25 +64,18 @@ def compare_models(
     one, other = _Loaded(reference), _Loaded(model)
     if one.takes() != other.takes():
         raise BadModel(f"{reference} takes {_listed(one.takes())}; {model} takes {_listed(other.takes())}")
-    feeds: Iterable[Feeds]
-    if data is not None:
-        samples_of = open_data(data, one.session.inputs).take(samples)
-        feeds, what, total = samples_of.batches(), data, samples_of.length or samples
-    else:
-        total = min(samples, _GENERATED)
-        feeds, what = runnable_inputs(one.header, one.session, total, dims=dims), ""
+    feeds, total = _feeds(one, data, samples, dims)
     skipped = nondeterministic_outputs(one.header)
     names = [spec.name for spec in one.session.outputs if spec.name not in skipped]
+    rounding = max(one.rounding, other.rounding)
     found: dict[str, Difference] = {}
     count = 0
     for count, fed in enumerate(feeds, 1):
-        expected, actual = one.run(fed, names), other.run(fed, names)
-        for difference in compare(expected, actual, tolerance, rounding=max(one.rounding, other.rounding)):
-            largest = worst([difference, *([found[difference.output]] if difference.output in found else [])])
-            assert largest is not None, "worst of at least one"
-            found[difference.output] = largest
+        for difference in compare(one.run(fed, names), other.run(fed, names), tolerance, rounding=rounding):
+            so_far = found.get(difference.output, difference)
+            found[difference.output] = worst([difference, so_far]) or difference
         progress("samples", count, total)
-    inputs = f"{count} batch{'es' * (count != 1)} of {what}" if what else f"{count} generated sets of inputs"
+    inputs = f"{count} batch{'es' * (count != 1)} of {data}" if data else f"{count} generated sets of inputs"
     notes = [f"output '{name}' depends on random operators and was not compared" for name in sorted(skipped)]
     extra = sorted(other.gives() - one.gives())
     notes += [f"output '{name}' is in {model} only, and was not compared" for name in extra]
@@ -116,6 +109,15 @@ class _Loaded:
             return self.session.run(feeds, [name for name in names if name in known])
         except NotRunnable as error:
             raise NotRunnable(f"{self.path}: {error}") from error
+
+
+def _feeds(model: _Loaded, data: str | None, samples: int, dims: dict[str, int]) -> tuple[Iterable[Feeds], int]:
+    """What to run, and about how many of it there are."""
+    if data is None:
+        count = min(samples, _GENERATED)
+        return runnable_inputs(model.header, model.session, count, dims=dims), count
+    taken = open_data(data, model.session.inputs).take(samples)
+    return taken.batches(), taken.length or samples
 
 
 def _listed(takes: dict[str, str]) -> str:

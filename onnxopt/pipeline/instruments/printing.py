@@ -28,6 +28,10 @@ class Printing(Instrument):
     """Also the unified diff of every pass that changed the graph."""
     _text: str = ""
 
+    def start(self, graph: ir.Graph, ctx: Context) -> None:
+        """Forget the graph of an earlier run."""
+        self._text = ""
+
     def before(self, run: PassRun, graph: ir.Graph, ctx: Context) -> None:
         """The graph as the pass gets it."""
         if self._asked(run, self.before_passes):
