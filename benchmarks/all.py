@@ -39,7 +39,7 @@ def main() -> None:
 
 def _run(script: str) -> dict[str, Any]:
     start = time.perf_counter()
-    command = [sys.executable, Path(__file__).with_name(f"{script}.py"), "--json"]
+    command = [sys.executable, str(Path(__file__).with_name(f"{script}.py")), "--json"]
     finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     try:
         report: dict[str, Any] = json.loads(finished.stdout)

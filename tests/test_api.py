@@ -104,7 +104,7 @@ def test_a_data_set_may_be_given_opened(path: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=np.ones((3, 4), np.float32))
     samples = open_samples(Source.of(path), tmp_path / "x.npz")
     result = onnxopt.run(path, data=samples)
-    assert result.context.data is samples and result.compared_on == f"3 batches of {tmp_path / 'x.npz'}"
+    assert result.context.data is samples and result.compared_on == "3 batches of x.npz"
 
 
 def test_an_unknown_target_is_refused(path: Path) -> None:

@@ -52,7 +52,9 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(
 
 
 @pytest.mark.parametrize("call", ["fsync", "link", "flush", "fchmod"])
-def test_a_full_disk_leaves_the_old_file_and_says_so(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_old_file_and_says_so(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "model.onnx"
     target.write_bytes(b"old")
 
@@ -68,7 +70,8 @@ def test_a_full_disk_leaves_the_old_file_and_says_so(call: str, tmp_path: Path, 
             file.write(b"new")
         assert target.read_bytes() == b"new"
         return
-    with pytest.raises(OnnxoptError, match="cannot write .*: no room left on the disk; what was there before is unchanged"), replacing(target) as file:  # fmt: skip
+    complaint = r"model\.onnx: no room left on the disk; what was there before is unchanged"
+    with pytest.raises(OnnxoptError, match=complaint), replacing(target) as file:
         file.write(b"new")
     assert target.read_bytes() == b"old" and entries(tmp_path) == ["model.onnx"]
 
@@ -80,7 +83,8 @@ def test_a_file_that_grows_over_the_limit_of_the_process(tmp_path: Path) -> None
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "with replacing(sys.argv[1]) as file: file.write(bytes(100_000))"
     )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "model.onnx"], capture_output=True, text=True)
+    command = [sys.executable, "-c", code, tmp_path / "model.onnx"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "model.onnx: File too large; what was there before is unchanged" in done.stderr
     assert (tmp_path / "model.onnx").read_bytes() == b"old" and entries(tmp_path) == ["model.onnx"]
 
@@ -95,10 +99,10 @@ def test_folders_that_cannot_be_written_to(tmp_path: Path, way: str) -> None:
         pass
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder(tmp_path: Path, way: str) -> None:
     tmp_path.chmod(0o555)
-    with pytest.raises(OnnxoptError, match="the folder is read-only"), replacing(tmp_path / "model.onnx"):
+    folder = tmp_path if os.geteuid() else Path("/sys/kernel")  # root may write everywhere but there
+    with pytest.raises(OnnxoptError, match="the folder is read-only"), replacing(folder / "model.onnx"):
         pass
     tmp_path.chmod(0o755)
 

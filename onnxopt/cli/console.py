@@ -78,7 +78,10 @@ def _print(parts: Sequence[RenderableType], *, to_stderr: bool) -> None:
     with out.capture() as captured:
         for part in parts:
             out.print(part)
-    _write(sys.stderr if to_stderr else sys.stdout, captured.get())
+    text = captured.get()
+    if not out.is_terminal:  # cells are filled up with spaces, which a file or a diff need not have
+        text = "".join(f"{line.rstrip()}\n" for line in text.removesuffix("\n").split("\n"))
+    _write(sys.stderr if to_stderr else sys.stdout, text)
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -37,9 +37,10 @@ def adopt(graph: Graph) -> None:
         for node in scope.nodes:
             if not isinstance(node, Node):
                 _adopt_node(node)
-            for tensor in (*node.inputs, *node.outputs):
-                if not isinstance(tensor, Tensor):
-                    _adopt_tensor(tensor)
+            for tensors in (node.inputs, node.outputs):
+                for tensor in tensors:
+                    if not isinstance(tensor, Tensor):
+                        _adopt_tensor(tensor)
             for name, value in node.attrs.items():
                 if type(value) is not int:
                     _adopt_attribute(node, name, value, scope, graph)

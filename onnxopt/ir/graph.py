@@ -117,7 +117,8 @@ class Graph(gs.Graph):  # type: ignore[misc]
     def subgraphs(self, recursive: bool = False) -> Iterator[Graph]:
         """The graphs in the attributes of its nodes, and with `recursive` those inside them."""
         for node in self.nodes:
-            yield from node.subgraphs(recursive)
+            if node.attrs:
+                yield from node.subgraphs(recursive)
 
     def copy(self, tensor_map: dict[Tensor, Tensor] | None = None) -> Graph:
         """A complete copy: subgraphs and functions are copied, weights are shared until somebody writes into them.

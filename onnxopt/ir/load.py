@@ -49,8 +49,9 @@ def _parse(path: Path) -> ModelProto:
         raise BadModel(f"{path}: the file is empty")
     try:
         model: ModelProto = ModelProto.FromString(data)
-    except DecodeError:
-        raise BadModel(f"{path}: truncated, or not an ONNX file") from None
+    except DecodeError as error:
+        is_deep = "Depth" in str(error)
+        raise BadModel(f"{path}: {'nested too deeply' if is_deep else 'truncated, or not an ONNX file'}") from None
     if not model.HasField("graph") or not model.HasField("ir_version"):
         raise BadModel(
             f"{path}: not an ONNX file, or a truncated one: it has no {'graph' if model.ir_version else 'IR version'}"

@@ -98,8 +98,7 @@ class Node(Linked, gs.Node):  # type: ignore[misc]
                 if isinstance(graph, Graph):
                     yield graph
                     if recursive:
-                        for node in graph.nodes:
-                            yield from node.subgraphs(recursive=True)
+                        yield from graph.subgraphs(recursive=True)
 
     def copy(self, inputs: Any = None, outputs: Any = None, tensor_map: dict[Tensor, Tensor] | None = None) -> Node:
         """A copy with other inputs and outputs; subgraphs are copied, their outer tensors taken from `tensor_map`.

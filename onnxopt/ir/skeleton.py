@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorShapeProto, TypeProto, ValueInfoProto, defs, shape_inference
+from onnx import GraphProto, ModelProto, NodeProto, TensorShapeProto, TypeProto, ValueInfoProto, shape_inference
 
 from onnxopt.errors import BadModel
 from onnxopt.ir import dtypes
@@ -63,7 +63,7 @@ class Skeleton:
         self.graph = graph
         self.dims = dims or {}
         self.model: ModelProto = to_proto(graph, max_inline=SMALL)
-        self._calls = {(function.domain, function.name) for function in graph.functions}
+        self._functions = {(function.name, function.domain) for function in graph.functions}
         self._required: dict[tuple[str, str | None], int | None] = {}
         self._problems: list[str] = []
         self._follow: bool | None = None
@@ -108,13 +108,12 @@ class Skeleton:
         key = (node.op, node.domain)
         if key not in self._required:
             schema = find_schema(node.op, node.domain, scope.opset_of(node.domain))
-            if key[::-1] in self._calls:
+            if key in self._functions:
                 self._required[key] = 0
             elif schema is not None and (
                 schema.has_type_and_shape_inference_function or schema.has_function  # type: ignore[attr-defined]
             ):
-                single = [formal.option == defs.OpSchema.FormalParameterOption.Single for formal in schema.inputs]
-                self._required[key] = single.index(False) if False in single else len(single)
+                self._required[key] = schema.min_input
             else:
                 self._required[key] = None
         return self._required[key]
@@ -147,19 +146,21 @@ class Skeleton:
         Raises:
             BadModel: onnx cannot process the model at all.
         """
-        if self._follow is not None:
-            return self._infer(self._follow)
-        found = self._infer(False)
-        self._follow = not self._is_complete(found)
-        if self._follow:
-            flat = [facts.shape[0] for facts in found.facts.values() if facts.shape and len(facts.shape) == 1]
-            elements = sum(size for size in flat if isinstance(size, int))
-            if elements <= _FOLLOWED:
-                return self._infer(True)
-            self._follow = False
+        if self._follow is None:
+            found = self._infer(False)
+            self._follow = not self._is_complete(found) and self._may_follow(found)
+            if not self._follow:
+                return found
+        return self._infer(self._follow)
+
+    def _may_follow(self, found: Derived) -> bool:
+        """Whether following computed shapes costs little enough."""
+        flat = [facts.shape[0] for facts in found.facts.values() if facts.shape and len(facts.shape) == 1]
+        elements = sum(size for size in flat if isinstance(size, int))
+        if elements > _FOLLOWED:
             self._problems.append(f"computed shapes are not followed: 1-D values of {elements} elements in all")
             found.problems.append(self._problems[-1])
-        return found
+        return elements <= _FOLLOWED
 
     def _is_complete(self, found: Derived) -> bool:
         """Whether the inference left no tensor open, so that following computed shapes would add nothing."""

@@ -9,7 +9,7 @@ from onnxopt.report.figures import difference_json
 from onnxopt.report.text import cell
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from onnxopt.runtime.compare import Difference
     from onnxopt.runtime.comparison import Comparison
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 _NUMBERS = ("largest difference", "of its range", "SNR")
 
 
-def comparison_table(comparison: Comparison) -> Table:
+def comparison_table(comparison: Comparison) -> RenderableType:
     """A row for each output: the worst over all samples. At most 100 columns."""
     from rich import box
+    from rich.console import Group
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
@@ -28,9 +29,7 @@ def comparison_table(comparison: Comparison) -> Table:
     for found in comparison.differences:
         style = "green" if found.ok else "bold red"
         table.add_row(cell(found.output, "", 40), *map(cell, _figures(found)), cell(_verdict(found), style, 100))
-    table.add_section()
-    table.add_row(cell(comparison.inputs, "dim", 90))
-    return table
+    return Group(table, "", cell(comparison.inputs, "dim", 96))
 
 
 def _figures(found: Difference) -> tuple[str, str, str]:

@@ -92,8 +92,12 @@ def compare(
 
 
 def worst(differences: list[Difference]) -> Difference | None:
-    """The one to show: a broken promise before a kept one, then the largest relative difference. None of none."""
-    return max(differences, key=lambda d: (not d.ok, d.largest_relative), default=None)
+    """The one to show: broken before kept, not comparable before different, then the largest. None of none."""
+
+    def badness(found: Difference) -> tuple[bool, bool, float]:
+        return (not found.ok, bool(found.reason) and not found.largest_absolute, found.largest_relative)
+
+    return max(differences, key=badness, default=None)
 
 
 def _leaves(name: str, expected: Value, actual: Value, tolerance: Tolerance, rounding: float) -> Iterator[Difference]:

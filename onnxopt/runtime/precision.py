@@ -14,6 +14,7 @@ _EPS: dict[int, float] = {
     TensorProto.FLOAT16: 2.0**-10,
     TensorProto.BFLOAT16: 2.0**-7,
 }
+_HALF = (_EPS[TensorProto.FLOAT16], _EPS[TensorProto.BFLOAT16])
 _QUANTIZED = 2.0**-8
 """One step of eight bits: a sum that moves by its last bit may fall on the next step."""
 
@@ -24,6 +25,15 @@ def coarsest_rounding(model: ModelProto) -> float:
     Reads the types of inputs, outputs, value infos, initializers and Casts; a QuantizeLinear counts as eight bits.
     """
     return max((eps for scope in every_scope(model) for eps in _roundings(scope)), default=0.0)
+
+
+def is_widened(model: ModelProto) -> bool:
+    """Whether it computes in a 16-bit float, as far as it declares its types.
+
+    onnxruntime's CPU has few such kernels. It computes the rest in float32 and, optimizations off or not, leaves the
+    rounding out between neighbours that it widened: which bits come out then depends on which nodes are neighbours.
+    """
+    return any(eps in _HALF for scope in every_scope(model) for eps in _roundings(scope))
 
 
 def _roundings(scope: Scope) -> Iterator[float]:

@@ -21,7 +21,8 @@ from onnxopt import ir
 from onnxopt.errors import BadModel
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17]>'
-MODEL = f"""{HEAD} g (float[2, 4] x) => (float[2, 4] y) <float[4] w = {{1, 2, 3, 4}}, float[1] b = {{1}}, float[1] c = {{2}}> {{
+MODEL = f"""{HEAD} g (float[2, 4] x) => (float[2, 4] y)
+<float[4] w = {{1, 2, 3, 4}}, float[1] b = {{1}}, float[1] c = {{2}}> {{
     [fake] f = Identity(x)
     [first] a = Add(f, w)
     [bc] s = Add(b, c)
@@ -122,7 +123,10 @@ def make_the_batch_dynamic(graph: gs.Graph) -> None:
 
 def call_a_function(graph: gs.Graph) -> None:
     i, k, o = (gs.Variable(name) for name in "iko")
-    body = [gs.Node("Exp", inputs=[i], outputs=[k]), gs.Node("Add", inputs=[k, gs.Constant("one", np.ones(1, np.float32))], outputs=[o])]
+    body = [
+        gs.Node("Exp", inputs=[i], outputs=[k]),
+        gs.Node("Add", inputs=[k, gs.Constant("one", np.ones(1, np.float32))], outputs=[o]),
+    ]
     function = gs.Function("ExpOne", domain="my", nodes=body, inputs=[i], outputs=[o], opset=17)
     graph.functions.append(function)
     out = function(graph, inputs=[graph.outputs[0]])[0]
@@ -242,7 +246,9 @@ def test_plain_constants_whose_data_are_in_a_file_are_refused() -> None:
         ("Custom", {"value": np.array([[1, 2]])}, "tensor"),
     ],
 )
-def test_an_array_as_attribute_becomes_what_the_operator_takes(op: str, attrs: dict[str, Any], expected: object) -> None:
+def test_an_array_as_attribute_becomes_what_the_operator_takes(
+    op: str, attrs: dict[str, Any], expected: object
+) -> None:
     graph = ir.Graph([gs.Node(op, attrs=attrs)], opset=11)
     ir.adopt(graph)
     value = next(iter(graph.nodes[0].attrs.values()))

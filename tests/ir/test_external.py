@@ -168,7 +168,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytes
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("onnxopt.ir.external.MappedFile", refuse)
-    with pytest.raises(BadModel, match="'w' keeps its data in 'w.bin', which cannot be read: Permission denied"):
+    with pytest.raises(BadModel, match=r"'w' keeps its data in 'w\.bin', which cannot be read: Permission denied"):
         ir.load(path)
 
 
@@ -176,9 +176,9 @@ def test_a_file_that_becomes_shorter_is_named_instead_of_crashing(tmp_path: Path
     path = write(tmp_path, model_of(reference("w")))
     graph = ir.load(path)
     (tmp_path / "w.bin").write_bytes(b"short")
-    with pytest.raises(BadModel, match="w.bin: has become shorter"):
+    with pytest.raises(BadModel, match=r"w\.bin: has become shorter"):
         graph.constants[0].read()
-    with pytest.raises(BadModel, match="w.bin: has become shorter"):
+    with pytest.raises(BadModel, match=r"w\.bin: has become shorter"):
         ir.save(graph, tmp_path / "out.onnx")
     assert not (tmp_path / "out.onnx").exists() and not list(tmp_path.glob("*.data"))
 
@@ -275,7 +275,9 @@ def test_new_values_are_written_beside_untouched_ones(tmp_path: Path) -> None:
     graph = ir.load(write(tmp_path, model_of(reference("w"), reference("v"))))
     graph.constants[1].values = graph.constants[1].values + 1
     graph.nodes[0].inputs[0] = ir.Constant("small", np.ones(3, np.float32))
-    graph.nodes[1].inputs[0] = ir.Constant("four_bits", np.ones(4096, helper.tensor_dtype_to_np_dtype(TensorProto.INT4)))
+    graph.nodes[1].inputs[0] = ir.Constant(
+        "four_bits", np.ones(4096, helper.tensor_dtype_to_np_dtype(TensorProto.INT4))
+    )
     ir.save(graph, tmp_path / "out.onnx")
     saved = ModelProto.FromString((tmp_path / "out.onnx").read_bytes())
     lengths = {t.name: {e.key: e.value for e in t.external_data}.get("length") for t in saved.graph.initializer}

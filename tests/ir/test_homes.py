@@ -69,7 +69,8 @@ def test_a_constant_that_lost_its_last_reader_is_not_written() -> None:
 
 
 def test_a_function_keeps_new_constants_as_nodes() -> None:
-    graph = parse('g (float[2] x) => (float[2] y) { y = local.F(x) } <domain: "local", opset_import: ["" : 17]> F (i) => (o) { o = Neg(i) }')  # fmt: skip
+    graph = parse("""g (float[2] x) => (float[2] y) { y = local.F(x) }
+        <domain: "local", opset_import: ["" : 17]> F (i) => (o) { o = Neg(i) }""")
     function = graph.functions[0]
     function.nodes[0].op = "Add"
     function.nodes[0].inputs.append(new("one"))
@@ -139,7 +140,9 @@ def test_new_values_correct_what_the_file_declares_of_them() -> None:
 
 
 def test_ir_version_3_lists_new_initializers_too() -> None:
-    model = onnx.parser.parse_model('<ir_version: 3, opset_import: ["" : 7]> g (float[2] x) => (float[2] y) { y = Exp(x) }')
+    model = onnx.parser.parse_model(
+        '<ir_version: 3, opset_import: ["" : 7]> g (float[2] x) => (float[2] y) { y = Exp(x) }'
+    )
     graph = ir.from_proto(model)
     graph.nodes[0].op = "Add"
     graph.nodes[0].inputs.append(new("w"))

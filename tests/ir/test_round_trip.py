@@ -179,7 +179,11 @@ def test_every_element_type_in_either_field(code: int, raw: bool, tmp_path: Path
             tensor = _in_typed_field(tensor)
     model = helper.make_model(
         helper.make_graph(
-            [helper.make_node("Identity", ["w"], ["y"])], "g", [], [helper.make_tensor_value_info("y", code, [3])], [tensor]
+            [helper.make_node("Identity", ["w"], ["y"])],
+            "g",
+            [],
+            [helper.make_tensor_value_info("y", code, [3])],
+            [tensor],
         )
     )
     graph = assert_round_trip(model, tmp_path)
@@ -386,7 +390,9 @@ def models(draw: st.DrawFn) -> ModelProto:
     for name in made:
         inputs = draw(st.lists(st.sampled_from([*values, ""]), max_size=4))
         outputs = draw(st.permutations([name, *draw(st.sampled_from([[], [""], ["", ""]]))]))
-        node = helper.make_node(draw(names), inputs, outputs, name=draw(names), domain=draw(st.sampled_from([None, "", "d"])))
+        node = helper.make_node(
+            draw(names), inputs, outputs, name=draw(names), domain=draw(st.sampled_from([None, "", "d"]))
+        )
         for key, value in draw(st.dictionaries(names, attributes, max_size=3)).items():
             node.attribute.append(helper.make_attribute(key, value))
         nodes.append(node)

@@ -21,6 +21,7 @@ from onnxopt.errors import BadModel, OnnxoptError
 
 SAVE = import_module("onnxopt.ir.save")
 
+
 def graph_of(value: float, size: int = 512) -> ir.Graph:
     """y = x + w; every element of w is `value`."""
     info = helper.make_tensor_value_info
@@ -152,9 +153,18 @@ def test_through_a_link_the_data_go_beside_the_file(model: Path, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("external", "step", "at"),
-    [(True, "fsync", 1), (True, "fsync", 3), (True, "link", 1), (True, "link", 2), (False, "fsync", 1), (False, "link", 1)],
+    [
+        (True, "fsync", 1),
+        (True, "fsync", 3),
+        (True, "link", 1),
+        (True, "link", 2),
+        (False, "fsync", 1),
+        (False, "link", 1),
+    ],
 )
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "interrupt"])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "interrupt"]
+)
 def test_a_save_that_fails_leaves_the_old_model_and_nothing_else(
     error: BaseException, external: bool, step: str, at: int, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

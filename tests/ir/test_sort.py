@@ -68,7 +68,8 @@ def test_what_a_subgraph_reads_its_owner_needs() -> None:
 
 
 def test_functions_are_sorted_too() -> None:
-    graph = parse('g (float[2] x) => (float[2] y) { y = local.F(x) } <domain: "local", opset_import: ["" : 17]> F (i) => (o) { o = Neg(k) k = Exp(i) }')  # fmt: skip
+    graph = parse("""g (float[2] x) => (float[2] y) { y = local.F(x) }
+        <domain: "local", opset_import: ["" : 17]> F (i) => (o) { o = Neg(k) k = Exp(i) }""")
     assert ir.sort(graph)
     assert [node.op for node in graph.functions[0].nodes] == ["Exp", "Neg"]
 
@@ -85,7 +86,9 @@ def test_a_cycle_is_named_by_a_node_that_is_in_it() -> None:
     model = helper.make_model(
         helper.make_graph([*reversed(after), *loop], "looped", [value("x", 1, [1])], [value("z", 1, [1])])
     )
-    with pytest.raises(BadModel, match=r"graph 'looped' has a cycle through node ('in' \(Add\)|\(Neg\) of 'b'|'also in')"):
+    with pytest.raises(
+        BadModel, match=r"graph 'looped' has a cycle through node ('in' \(Add\)|\(Neg\) of 'b'|'also in')"
+    ):
         ir.sort(ir.from_proto(model))
 
 
@@ -100,14 +103,16 @@ def test_many_nodes_with_subgraphs_are_walked_a_fixed_number_of_times(monkeypatc
     """graphsurgeon's import takes 54 times as long for 8 times the If nodes."""
     walks = {}
     for count in (10, 100):
-        branch = helper.make_graph([helper.make_node("Neg", ["x"], ["b"])], "b", [], [helper.make_empty_tensor_value_info("b")])
+        branch = helper.make_graph(
+            [helper.make_node("Neg", ["x"], ["b"])], "b", [], [helper.make_empty_tensor_value_info("b")]
+        )
         nodes = [helper.make_node("If", ["c"], [f"y{i}"], then_branch=branch, else_branch=branch) for i in range(count)]
         value = helper.make_tensor_value_info
         proto = helper.make_graph(nodes[::-1], "g", [value("x", 1, [1]), value("c", 9, [])], [value("y0", 1, [1])])
         calls = 0
         subgraphs = ir.Node.subgraphs
 
-        def counted(self: ir.Node, recursive: bool = False, found=subgraphs):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+        def counted(self: ir.Node, recursive: bool = False, found=subgraphs):  # type: ignore[no-untyped-def]
             nonlocal calls
             calls += 1
             return found(self, recursive)

@@ -36,7 +36,9 @@ def test_reading_does_not_count_as_touching_and_cannot_write() -> None:
 
 
 def test_values_of_a_file_become_an_array_of_ones_own() -> None:
-    graph = parse('<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (y) <float[2] w = {1, 2}> { y = Add(x, w) }')
+    graph = parse(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (y) <float[2] w = {1, 2}> { y = Add(x, w) }'
+    )
     constant = graph.constants[0]
     assert not constant.is_new
     constant.read()

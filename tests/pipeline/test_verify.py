@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
+import onnx.parser
 import pytest
 
 from onnxopt import ir
@@ -299,7 +299,7 @@ def test_given_data_are_what_is_run(only_negative: Path) -> None:
     seen = verify(planted.BreakUngated(), data=samples)
     assert seen.results[0].worst.bit_equal
     assert len(seen.reference.feeds) == 8
-    assert seen.compared_on == f"8 batches of {only_negative}"
+    assert seen.compared_on == "8 batches of negative.npz"
 
 
 def test_a_fixed_batch_is_filled_with_samples(only_negative: Path) -> None:
@@ -338,3 +338,11 @@ def test_weights_that_a_pass_made_count_towards_the_size(monkeypatch: pytest.Mon
     with executable.executable(graph) as model:
         assert isinstance(model, Path) and model.exists()
     assert not model.exists()
+
+
+def test_bits_are_not_asked_of_sixteen_bit_floats_and_that_is_said() -> None:
+    ctx = Context()
+    text = '<ir_version: 8, opset_import: ["" : 17]> m (float16[2] x) => (float16[2] y) { y = Relu(x) }'
+    seen = verify(Nothing(), graph=ir.from_proto(onnx.parser.parse_model(text)), ctx=ctx)
+    assert any("16-bit floats" in line for line in ctx.warnings)
+    assert seen.results[-1].promise is Preserves.VALUES

@@ -129,6 +129,8 @@ def test_the_worst_is_a_broken_promise_first():
     kept = Difference("a", ok=True, largest_relative=9.0)
     broken = Difference("b", ok=False, largest_relative=0.1)
     assert worst([kept, broken]) is broken
+    lost = one(np.float32([np.nan, 1]), np.float32([0, 1]), BITS)
+    assert worst([broken, lost]) is lost
     assert worst([]) is None
 
 

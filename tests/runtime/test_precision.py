@@ -3,7 +3,7 @@
 import pytest
 from onnx import parser
 
-from onnxopt.runtime.precision import coarsest_rounding
+from onnxopt.runtime.precision import coarsest_rounding, is_widened
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,9 @@ from onnxopt.runtime.precision import coarsest_rounding
 )
 def test_the_coarsest_type_counts(graph, eps):
     assert coarsest_rounding(parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {graph}')) == eps
+
+
+@pytest.mark.parametrize(("dtype", "widened"), [("float16", True), ("bfloat16", True), ("float", False)])
+def test_sixteen_bit_floats_are_widened_by_onnxruntime(dtype: str, widened: bool) -> None:
+    text = f'<ir_version: 8, opset_import: ["" : 17]> m ({dtype}[2] x) => ({dtype}[2] y) {{ y = Relu(x) }}'
+    assert is_widened(parser.parse_model(text)) is widened

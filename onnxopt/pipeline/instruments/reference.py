@@ -78,6 +78,8 @@ class Reference:
     """Outputs that depend on random operators."""
     rounding: float
     """Of the coarsest type that it computes in (`runtime.precision`)."""
+    is_widened: bool
+    """Whether it computes in 16-bit floats, of which onnxruntime cannot be asked for equal bits."""
     complaint: str
     """What onnx's checker holds against it; empty for nothing."""
 
@@ -92,7 +94,7 @@ class Reference:
         from onnxopt.runtime.executable import complaint, executable, header_of
         from onnxopt.runtime.generated_inputs import runnable_inputs
         from onnxopt.runtime.nondeterminism import nondeterministic_outputs
-        from onnxopt.runtime.precision import coarsest_rounding
+        from onnxopt.runtime.precision import coarsest_rounding, is_widened
         from onnxopt.runtime.session import NotRunnable, Session
 
         with executable(graph) as model:
@@ -107,7 +109,8 @@ class Reference:
                 outputs = list(run_all(session, feeds, skipped))
             except NotRunnable as error:
                 raise CheckFailed(f"cannot verify: {error}") from error
-            return cls(Interface.of(header), feeds, outputs, skipped, coarsest_rounding(header), complaint(model))
+            rounding, widened = coarsest_rounding(header), is_widened(header)
+            return cls(Interface.of(header), feeds, outputs, skipped, rounding, widened, complaint(model))
 
     def run(self, model: ModelProto | Path) -> list[Feeds]:
         """What another model gives on the same inputs.
