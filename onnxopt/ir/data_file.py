@@ -63,11 +63,22 @@ class DataFile:
         key = (values.file, values.offset, values.length)
         if key not in self._copied:
             self._copied[key] = start = self._start(values.length)
-            self.file.flush()
-            _copy_bytes(values, self.file.fileno(), start)
+            append(values, self.file)
             self._end = start + values.length
-            self.file.seek(self._end)
         return self._copied[key]
+
+
+def append(values: MappedValues, file: BinaryIO) -> None:
+    """Copy data from file to file, to where `file` stands.
+
+    Raises:
+        OSError: No room.
+        BadModel: The file that the data come from has become shorter.
+    """
+    file.flush()
+    start = file.tell()
+    _copy_bytes(values, file.fileno(), start)
+    file.seek(start + values.length)
 
 
 def _bytes(constant: Constant) -> bytes | memoryview:

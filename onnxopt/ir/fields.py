@@ -55,5 +55,7 @@ def props_of(message: Any) -> dict[str, str]:
     """The metadata of any message that has `metadata_props`; BadModel where a key is there twice."""
     props = {text(entry.key): text(entry.value) for entry in message.metadata_props}
     if len(props) < len(message.metadata_props):
-        raise BadModel(f"{type(message).__name__} '{message.name}' has two metadata entries of one key: {sorted(props)}")
+        raise BadModel(
+            f"{type(message).__name__} '{message.name}' has two metadata entries of one key: {sorted(props)}"
+        )
     return props

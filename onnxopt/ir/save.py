@@ -6,17 +6,18 @@ import os
 from pathlib import Path
 
 from google.protobuf.message import EncodeError
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 from onnxopt.atomic import replacing
 from onnxopt.errors import BadModel
 from onnxopt.ir.adopt import adopt
-from onnxopt.ir.data_file import DataFile
+from onnxopt.ir.data_file import DataFile, append
 from onnxopt.ir.data_name import DataNames
-from onnxopt.ir.exporter import to_proto
+from onnxopt.ir.exporter import inline, to_proto, write_header
 from onnxopt.ir.graph import Graph, every_graph, every_node
 from onnxopt.ir.tensor import Constant
-from onnxopt.ir.values import SparseValues
+from onnxopt.ir.values import MappedValues, SparseValues
+from onnxopt.ir.wire import PROTOBUF_LIMIT, Misplaced, WeightsWriter, length_of
 
 _INLINE_LIMIT = 1_900_000_000
 """Bytes of weights above which they go into a file of their own: protobuf ends at 2 GB, and the graph needs room."""
@@ -53,7 +54,7 @@ def save(graph: Graph, path: str | Path, *, external: bool | None = None, sync: 
                 DataNames(path).remove_orphan(data.name)
             raise
     else:
-        _write(_serialized(to_proto(graph), path), path, sync)
+        _write_inline(graph, path, sync)
     names.remove_stale()
 
 
@@ -61,7 +62,37 @@ def _serialized(model: ModelProto, path: Path) -> bytes:
     try:
         return model.SerializeToString()
     except (EncodeError, ValueError):
-        raise BadModel(f"cannot write {path}: the model is over 2 GB; save it with external data") from None
+        raise _too_large(path) from None
+
+
+def _write_inline(graph: Graph, path: Path, sync: bool) -> None:
+    """Write weights into the model file; those that lie in a file, from file to file."""
+    writer = WeightsWriter()
+
+    def place(constant: Constant, out: TensorProto) -> None:
+        values = constant._values
+        if isinstance(values, MappedValues) and constant._export_dtype is None:
+            write_header(constant, out)
+            writer.refer(values, out)
+        else:
+            inline(constant, out)
+
+    try:
+        pieces = writer.pieces(_serialized(to_proto(graph, place=place), path))
+    except Misplaced:  # a weight that a pass moved into a subgraph or an attribute
+        pieces = [_serialized(to_proto(graph), path)]
+    if sum(map(length_of, pieces)) > PROTOBUF_LIMIT:
+        raise _too_large(path)
+    with replacing(path, sync=sync) as file:
+        for piece in pieces:
+            if isinstance(piece, MappedValues):
+                append(piece, file)
+            else:
+                file.write(piece)
+
+
+def _too_large(path: Path) -> BadModel:
+    return BadModel(f"cannot write {path}: the model is over 2 GB; save it with external data")
 
 
 def _write(model: bytes, path: Path, sync: bool) -> None:
@@ -72,7 +103,9 @@ def _write(model: bytes, path: Path, sync: bool) -> None:
 def _wants_external(graph: Graph) -> bool:
     constants = _constants(graph)
     inline = sum(constant.nbytes for constant in constants if not isinstance(constant._values, SparseValues))
-    return inline > _INLINE_LIMIT or any(constant.is_stored for constant in constants)
+    return inline > _INLINE_LIMIT or any(
+        isinstance(constant._values, MappedValues) and not constant._values.in_model for constant in constants
+    )
 
 
 def _constants(graph: Graph) -> set[Constant]:

@@ -73,9 +73,13 @@ class InlineValues(Values):
 class MappedValues(Values):
     """Numbers that lie in a file, `length` bytes from `offset`, in the layout of `raw_data`."""
 
-    def __init__(self, header: TensorProto, file: MappedFile, offset: int, length: int) -> None:
+    def __init__(
+        self, header: TensorProto, file: MappedFile, offset: int, length: int, *, in_model: bool = False
+    ) -> None:
         self.header = header
         """The TensorProto without its data."""
+        self.in_model = in_model
+        """Whether the file is the model itself, and no external data."""
         self.file, self.offset, self.length = file, offset, length
         self._describe(header.dims, header.data_type, header.name)
         expected = dtypes.stored_bytes(header.data_type, math.prod(self.shape))

@@ -9,14 +9,17 @@ GraphProto.initializer (5), TensorProto.raw_data (9) is looked at; everything el
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from onnx import TensorProto
 
-from onnxopt.ir.values import MappedFile, MappedValues
+from onnxopt.ir.mapped_file import MappedFile
+from onnxopt.ir.values import MappedValues
 
+PROTOBUF_LIMIT = 2**31 - 1
+"""Bytes of the longest message (protobuf.dev, "Proto Limits")."""
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIDTH = {_FIXED64: 8, _FIXED32: 4}
@@ -151,6 +154,18 @@ def _without_reference(tensor: TensorProto) -> TensorProto:
     return header
 
 
+class Misplaced(Exception):
+    """Data are referred to where they cannot be put."""
+
+
+Piece: TypeAlias = bytes | memoryview | MappedValues
+
+
+def length_of(piece: Piece) -> int:
+    """Bytes that a piece takes in the file."""
+    return piece.length if isinstance(piece, MappedValues) else len(piece)
+
+
 @dataclass
 class WeightsWriter:
     """Writes a model whose large weights are copied from the files that they lie in."""
@@ -165,27 +180,30 @@ class WeightsWriter:
             out.external_data.add(key=key, value=value)
         self.weights.append(values)
 
-    def write(self, skeleton: bytes, file: BinaryIO, copy: Callable[[MappedValues], None]) -> None:
-        """Write the skeleton, calling `copy` to append the data of each tensor that was referred to."""
-        data = memoryview(skeleton)
-        for found in fields(data, 0, len(data)):
-            if found.number != _GRAPH:
-                file.write(data[found.start : found.end])
-                continue
-            pieces = list(self._graph(data, found))
-            file.write(_tagged(_GRAPH, sum(p.length if isinstance(p, MappedValues) else len(p) for p in pieces)))
-            for piece in pieces:
-                if isinstance(piece, MappedValues):
-                    copy(piece)
-                else:
-                    file.write(piece)
+    def pieces(self, skeleton: bytes) -> list[Piece]:
+        """What to write one after the other: bytes, and values whose data are to be copied there.
 
-    def _graph(self, data: memoryview, graph: _Field) -> Iterator[bytes | memoryview | MappedValues]:
+        Raises:
+            Misplaced: Something else than an initializer of the main graph refers to data.
+        """
+        data = memoryview(skeleton)
+        found: list[Piece] = []
+        for field_ in fields(data, 0, len(data)):
+            if field_.number == _GRAPH:
+                graph = list(self._graph(data, field_))
+                found += [_tagged(_GRAPH, sum(map(length_of, graph))), *graph]
+            else:
+                found.append(data[field_.start : field_.end])
+        if sum(isinstance(piece, MappedValues) for piece in found) != len(self.weights):
+            raise Misplaced
+        return found
+
+    def _graph(self, data: memoryview, graph: _Field) -> Iterator[Piece]:
         done = graph.value
         for found in fields(data, graph.value, graph.end):
             if found.number != _INITIALIZER:
                 continue
-            tensor = TensorProto.FromString(data[found.value : found.end])
+            tensor = TensorProto.FromString(bytes(data[found.value : found.end]))
             entries = {entry.key: entry.value for entry in tensor.external_data}
             if entries.get("location") != self.token:
                 continue
