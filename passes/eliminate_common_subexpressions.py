@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from onnxopt import ir
 from onnxopt.ir.purity import Purity
-from onnxopt.ir.replaceable import obstacle
 from onnxopt.ir.sameness import Sameness
 from onnxopt.pipeline.base import Context, Pass
 
@@ -73,7 +72,7 @@ class _Numbering:
 
     def _merge(self, node: ir.Node, first: ir.Node) -> None:
         pairs = self._equate(node, first)
-        reason = next((reason for old, new in pairs if (reason := obstacle(self.edit, old, new))), None)
+        reason = next((reason for old, new in pairs if (reason := self.edit.obstacle(old, new))), None)
         if reason is not None:
             self.ctx.refuse(f"equal to {first.op} {first.name or first.outputs[0].name}, but {reason}", node)
         elif self.ctx.allow(f"merged with {first.op} {first.name or first.outputs[0].name}", node):

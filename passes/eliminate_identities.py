@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from onnxopt import ir
 from onnxopt.ir.proven import ProvenShapes
 from onnxopt.ir.purity import Purity
-from onnxopt.ir.replaceable import obstacle
 from onnxopt.ir.schema import find_schema
 from onnxopt.passes._identity_rules import RULES, Facts
 from onnxopt.pipeline.base import Context, Pass
@@ -80,7 +79,7 @@ class _Round:
         verdict = RULES[node.op](node, facts)
         if isinstance(verdict, int):
             kept, output = node.inputs[verdict], node.outputs[0]
-            reason = obstacle(facts.edit, output, kept)
+            reason = facts.edit.obstacle(output, kept)
             if reason is None and kept.name and self.ctx.allow(f"removed: it gives out '{kept.name}'", node):
                 facts.edit.replace_all_uses(output, kept)
                 facts.edit.remove(node)

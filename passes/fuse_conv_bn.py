@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onnxopt import ir
-from onnxopt.ir.linear.fold_affine import fold_after, fold_before
-from onnxopt.ir.linear.layer import is_layer
+from onnxopt.linear.fold_affine import fold_after, fold_before
+from onnxopt.linear.layer import is_layer
 from onnxopt.pipeline.base import Context, Pass, Preserves
 
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from onnxopt import ir
-from onnxopt.ir.linear.affine import data_input, is_depthwise_scale, looks_affine
-from onnxopt.ir.linear.channel_scale import scale_as_depthwise
-from onnxopt.ir.linear.cost import ConvCosts, conv_costs
-from onnxopt.ir.linear.fold_affine import fold_after, fold_before
-from onnxopt.ir.linear.fold_pad import fold_pads
-from onnxopt.ir.linear.geometry import is_depthwise
-from onnxopt.ir.linear.layer import is_layer
-from onnxopt.ir.linear.match import constant_of
-from onnxopt.ir.linear.merge import merge_with_next
-from onnxopt.ir.linear.regroup import regroup
+from onnxopt.linear.affine import data_input, is_depthwise_scale, looks_affine
+from onnxopt.linear.channel_scale import scale_as_depthwise
+from onnxopt.linear.cost import ConvCosts, conv_costs
+from onnxopt.linear.fold_affine import fold_after, fold_before
+from onnxopt.linear.fold_pad import fold_pads
+from onnxopt.linear.geometry import is_depthwise
+from onnxopt.linear.layer import is_layer
+from onnxopt.linear.match import constant_of
+from onnxopt.linear.merge import merge_with_next
+from onnxopt.linear.regroup import regroup
 from onnxopt.pipeline.base import Context, Pass, Preserves
 
 

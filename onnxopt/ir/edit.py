@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from onnxopt.ir.graph import Graph, every_graph
 from onnxopt.ir.node import Node
-from onnxopt.ir.tensor import Tensor, Variable
+from onnxopt.ir.tensor import Constant, Tensor, Variable
 
 _SMALL = 64
 """Up to so many readers, one is taken off a tensor's list at once; beyond, when the session ends: a tensor that
@@ -41,6 +41,7 @@ class Edit:
         self._before: dict[Node, list[Node]] = {}
         self._after: dict[Node, list[Node]] = {}
         self._unread: dict[Tensor, Counter[Node]] = {}
+        self._unread_uses: Counter[Tensor] = Counter()
         self._scope_of: dict[Node, Graph] | None = None
         self._names: set[str] | None = None
         self._numbers: Counter[str] = Counter()
@@ -53,8 +54,7 @@ class Edit:
 
     def uses(self, tensor: Tensor) -> int:
         """How many node inputs read a tensor."""
-        late = self._unread.get(tensor)
-        return len(tensor.outputs) - (sum(late.values()) if late else 0)
+        return len(tensor.outputs) - self._unread_uses[tensor]
 
     def is_used(self, tensor: Tensor) -> bool:
         """Whether a node reads a tensor or a graph gives it out."""
@@ -64,8 +64,9 @@ class Edit:
         """The one node that reads a tensor, once, when nothing else does and no graph gives it out."""
         if tensor in self._output_of or self.uses(tensor) != 1:
             return None
-        late = self._unread.get(tensor) or Counter()
-        reader: Node = next(node for node in tensor.outputs if not late[node])
+        reader: Node = next(
+            node for node in tensor.outputs if tensor in node.inputs
+        )  # others are about to be taken off
         return reader
 
     def was_removed(self, node: Node) -> bool:
@@ -81,13 +82,18 @@ class Edit:
     def replace_all_uses(self, old: Tensor, new: Tensor) -> bool:
         """Let every reader of `old` read `new`; where a graph gives `old` out, `new` takes its place and its name.
 
-        Returns False, with nothing done, where that cannot be: a graph output has to be produced by a node of that
-        very graph, and no tensor can be two outputs.
+        Returns False, with nothing done, where that cannot be; `obstacle` says why.
         """
-        if old is new or (old in self._output_of and not self._take_over_output(old, new)):
+        if old is new or self.obstacle(old, new):
             return False
         self.changed = True
+        if old in self._output_of and isinstance(new, Variable):
+            self._take_over_output(old, new)
+        elif isinstance(old, Variable) and isinstance(new, Variable):  # what is known of the one holds for the other
+            new.dtype = old.dtype if new.dtype is None else new.dtype
+            new.shape = old.shape if new.shape is None else new.shape
         self._unread.pop(old, None)  # the inputs of the readers tell which of them read it still
+        self._unread_uses.pop(old, None)
         for reader in dict.fromkeys(old.outputs):
             for index, tensor in enumerate(reader.inputs):
                 if tensor is old:
@@ -96,25 +102,38 @@ class Edit:
         list.clear(old.outputs)
         return True
 
-    def _take_over_output(self, old: Tensor, new: Tensor) -> bool:
-        scopes = self._output_of[old]
-        producer = new.inputs[0] if new.inputs else None
-        if len(scopes) != 1 or producer is None or new in self._output_of or not isinstance(new, Variable):
-            return False
-        home = self.scope_of(producer)
-        if scopes[0].outputs.count(old) != 1 or (home is not None and home is not scopes[0]):
-            return False
+    def obstacle(self, old: Tensor, new: Tensor) -> str | None:
+        """Why `replace_all_uses(old, new)` would do nothing; None where it would not.
+
+        Asked first, a pass announces no rewrite that it then cannot make. A graph output has to be produced by a node
+        of that very graph, and no tensor can be two outputs.
+        """
+        scopes = self._output_of.get(old)
+        if not scopes:
+            return None
+        if len(scopes) > 1 or scopes[0].outputs.count(old) > 1:
+            return f"'{old.name}' is given out twice"
+        if isinstance(new, Constant) or new.producer is None:
+            kind = "a constant" if isinstance(new, Constant) else "an input"
+            return f"'{old.name}' is an output and '{new.name}' {kind}: an output needs a node that produces it"
+        if new in self._output_of:
+            return f"'{old.name}' and '{new.name}' are both outputs, and each keeps its name"
+        home = self.scope_of(new.producer)
+        if home is not None and home is not scopes[0]:
+            return f"'{old.name}' is an output of '{scopes[0].name}' and '{new.name}' is produced outside it"
+        return None
+
+    def _take_over_output(self, old: Tensor, new: Variable) -> None:
+        scope = self._output_of[old][0]
         if isinstance(old, Variable):  # the output is declared as the file declared it
             new.dtype, new.shape, new.type, new.info = old.dtype, old.shape, old.type, old.info
             new.doc_string = old.doc_string
             new.metadata_props.update(old.metadata_props)
         old.name, new.name = new.name, old.name
-        scope = scopes[0]
         scope.outputs[scope.outputs.index(old)] = new
         if old in scope.output_infos:
             scope.output_infos[new] = scope.output_infos.pop(old)
         self._output_of[new] = self._output_of.pop(old)
-        return True
 
     def replace_input(self, node: Node, index: int, tensor: Tensor) -> None:
         """Let one input of a node, which may be an omitted one, be another tensor; `Variable.empty()` omits it."""
@@ -131,6 +150,7 @@ class Edit:
             list.remove(tensor.outputs, reader)
         else:
             self._unread.setdefault(tensor, Counter())[reader] += 1
+            self._unread_uses[tensor] += 1
 
     def remove(self, node: Node) -> None:
         """Remove a node whose outputs nothing reads.
@@ -181,6 +201,7 @@ class Edit:
         for tensor, late in self._unread.items():
             drop_readers(tensor, late)
         self._unread.clear()
+        self._unread_uses.clear()
         anchors = self._removed | self._before.keys() | self._after.keys()
         if not anchors:
             return

@@ -101,8 +101,10 @@ class Context:
         self.statistics[f"{self.current}: {what}"] += amount
 
     def warn(self, message: str) -> None:
-        """Tell the user one line, named after the running pass."""
-        self.warnings.append(f"{self.current}: {message}" if self.current else message)
+        """Tell the user one line, named after the running pass; once, however often the pass says it."""
+        line = f"{self.current}: {message}" if self.current else message
+        if line not in self.warnings:
+            self.warnings.append(line)
 
     def progress(self, items: Iterable[T], what: str, total: int) -> Iterable[T]:
         """Yield `items`, reporting how many of `total` are done."""

@@ -304,3 +304,16 @@ def test_five_thousand_fresh_names_of_one_prefix_each_take_one_look() -> None:
         for _ in range(5000):
             edit.fresh("n")
     assert Counted.looks <= 3 * 5000
+
+
+def test_the_sole_reader_of_a_tensor_that_many_read_before() -> None:
+    wide = ir.Variable("wide")
+    first = ir.Node("Add", "first", inputs=[wide, wide], outputs=[ir.Variable("kept")])
+    others = [ir.Node("Relu", f"r{number}", inputs=[wide], outputs=[ir.Variable(f"o{number}")]) for number in range(100)]
+    graph = ir.Graph([*others, first], [wide], [first.outputs[0]])
+    with ir.edit(graph) as edit:
+        edit.replace_input(first, 1, ir.Variable("other"))  # read twice, and once no longer
+        for node in others:
+            edit.remove(node)
+        assert edit.uses(wide) == 1 and edit.sole_reader(wide) is first
+    assert list(wide.outputs) == [first]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from onnxopt.ir.edit import Edit
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.known import known_value
-from onnxopt.ir.linear.geometry import Sizes, read_geometry, write_geometry
-from onnxopt.ir.linear.match import Gate, NoMatch, attribute, in_scope, is_given, label, remove, required_constant
 from onnxopt.ir.node import Node
+from onnxopt.linear.geometry import Sizes, read_geometry, write_geometry
+from onnxopt.linear.match import Gate, NoMatch, attribute, in_scope, is_given, label, remove, required_constant
 
 
 def fold_pads(edit: Edit, scope: Graph, node: Node, gate: Gate) -> int:

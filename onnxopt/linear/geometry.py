@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from onnxopt.ir.linear.match import NoMatch, attribute, constant_of
 from onnxopt.ir.node import Node
 from onnxopt.ir.tensor import Constant, Shape, Tensor
+from onnxopt.linear.match import NoMatch, attribute, constant_of
 
 Sizes = tuple[int, ...]
 _STEPS = 8

@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from onnxopt.ir.edit import Edit
-from onnxopt.ir.linear.affine import Affine, Channels
-from onnxopt.ir.linear.geometry import read_geometry
-from onnxopt.ir.linear.match import (
+from onnxopt.ir.node import Node
+from onnxopt.ir.tensor import Constant, Variable
+from onnxopt.linear.affine import Affine, Channels
+from onnxopt.linear.geometry import read_geometry
+from onnxopt.linear.match import (
     Float64,
     NoMatch,
     as_float64,
@@ -25,8 +27,6 @@ from onnxopt.ir.linear.match import (
     rounded,
     set_constant,
 )
-from onnxopt.ir.node import Node
-from onnxopt.ir.tensor import Constant, Variable
 
 Array = npt.NDArray[Any]
 

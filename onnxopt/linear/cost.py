@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from onnxopt.ir.costs import costs
 from onnxopt.ir.graph import Graph, every_node
-from onnxopt.ir.linear.affine import ARITHMETIC
-from onnxopt.ir.linear.geometry import is_depthwise
-from onnxopt.ir.linear.match import constant_of
 from onnxopt.ir.tensor import Constant
+from onnxopt.linear.affine import ARITHMETIC
+from onnxopt.linear.geometry import is_depthwise
+from onnxopt.linear.match import constant_of
 
 
 @dataclass(frozen=True)

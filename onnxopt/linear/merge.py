@@ -10,9 +10,10 @@ import numpy as np
 
 from onnxopt.ir.edit import Edit
 from onnxopt.ir.graph import Graph
-from onnxopt.ir.linear.geometry import Geometry, is_depthwise, positions, read_geometry, write_geometry
-from onnxopt.ir.linear.layer import Layer, read_layer, require_digits
-from onnxopt.ir.linear.match import (
+from onnxopt.ir.node import Node
+from onnxopt.linear.geometry import Geometry, is_depthwise, positions, read_geometry, write_geometry
+from onnxopt.linear.layer import Layer, read_layer, require_digits
+from onnxopt.linear.match import (
     Float64,
     Gate,
     NoMatch,
@@ -24,7 +25,6 @@ from onnxopt.ir.linear.match import (
     set_constant,
     take_output,
 )
-from onnxopt.ir.node import Node
 
 When = Literal["auto", "always", "never"]
 

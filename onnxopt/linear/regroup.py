@@ -10,9 +10,11 @@ import numpy as np
 from onnxopt.ir.edit import Edit
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.known import known_value
-from onnxopt.ir.linear.geometry import known_shape, read_geometry
-from onnxopt.ir.linear.layer import Array, Layer, read_layer
-from onnxopt.ir.linear.match import (
+from onnxopt.ir.node import Node
+from onnxopt.ir.tensor import Tensor
+from onnxopt.linear.geometry import known_shape, read_geometry
+from onnxopt.linear.layer import Array, Layer, read_layer
+from onnxopt.linear.match import (
     Gate,
     NoMatch,
     attribute,
@@ -23,8 +25,6 @@ from onnxopt.ir.linear.match import (
     remove_if_dead,
     set_constant,
 )
-from onnxopt.ir.node import Node
-from onnxopt.ir.tensor import Tensor
 
 _TO_THE_END = 2**31 - 1
 """An `ends` of this or more means "to the end"; exporters write INT_MAX or INT64_MAX."""

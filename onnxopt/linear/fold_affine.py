@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from onnxopt.ir.edit import Edit
 from onnxopt.ir.graph import Graph
-from onnxopt.ir.linear.affine import data_input, looks_affine, read_affine
-from onnxopt.ir.linear.geometry import known_shape
-from onnxopt.ir.linear.layer import Layer, is_layer, read_layer
-from onnxopt.ir.linear.match import Gate, NoMatch, constant_of, in_scope, label, remove, take_output
 from onnxopt.ir.node import Node
 from onnxopt.ir.tensor import Tensor
+from onnxopt.linear.affine import data_input, looks_affine, read_affine
+from onnxopt.linear.geometry import known_shape
+from onnxopt.linear.layer import Layer, is_layer, read_layer
+from onnxopt.linear.match import Gate, NoMatch, constant_of, in_scope, label, remove, take_output
 
 
 def fold_after(edit: Edit, scope: Graph, node: Node, gate: Gate) -> int:

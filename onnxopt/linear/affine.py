@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxopt.ir.linear.match import (
+from onnxopt.ir.node import Node
+from onnxopt.ir.tensor import Tensor, Variable
+from onnxopt.linear.match import (
     Float64,
     NoMatch,
     as_float64,
@@ -16,8 +18,6 @@ from onnxopt.ir.linear.match import (
     is_given,
     required_constant,
 )
-from onnxopt.ir.node import Node
-from onnxopt.ir.tensor import Tensor, Variable
 
 ARITHMETIC = ("Mul", "Add", "Sub", "Div")
 

@@ -8,7 +8,9 @@ import numpy as np
 
 from onnxopt.ir.edit import Edit
 from onnxopt.ir.graph import Graph
-from onnxopt.ir.linear.affine import (
+from onnxopt.ir.node import Node
+from onnxopt.ir.tensor import Constant, Tensor
+from onnxopt.linear.affine import (
     ARITHMETIC,
     Affine,
     Channels,
@@ -17,10 +19,8 @@ from onnxopt.ir.linear.affine import (
     looks_affine,
     read_affine,
 )
-from onnxopt.ir.linear.geometry import known_shape, read_geometry
-from onnxopt.ir.linear.match import Gate, NoMatch, constant_of, in_scope, label, remove, rounded
-from onnxopt.ir.node import Node
-from onnxopt.ir.tensor import Constant, Tensor
+from onnxopt.linear.geometry import known_shape, read_geometry
+from onnxopt.linear.match import Gate, NoMatch, constant_of, in_scope, label, remove, rounded
 
 _TYPES = {np.dtype(np.float16), np.dtype(np.float32)}
 """Runtimes have no Conv of doubles."""
