@@ -8,8 +8,8 @@ from typing import TypeVar
 from onnx import ModelProto, OperatorSetIdProto
 
 from onnxopt.ir.adopt import adopt
+from onnxopt.ir.collector import gc_paused
 from onnxopt.ir.graph import Function, Graph, every_graph
-from onnxopt.ir.importer import gc_paused
 from onnxopt.ir.node import copy_attribute
 from onnxopt.ir.tensor import Constant, Tensor
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onnxopt.errors import BadModel
+from onnxopt.ir.collector import gc_paused
 from onnxopt.ir.graph import Graph, every_graph, every_node
-from onnxopt.ir.importer import gc_paused
 from onnxopt.ir.inlined import has_calls, inline_functions
 from onnxopt.ir.known import known_value
 from onnxopt.ir.liveness import peak_bytes

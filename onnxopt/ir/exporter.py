@@ -46,16 +46,16 @@ def to_proto(graph: Graph, *, max_inline: int | None = None, place: Place | None
 def inline(constant: Constant, out: TensorProto) -> None:
     """Put a constant's data into the TensorProto, in the very fields that the file used where it is untouched."""
     values = constant._values
-    if isinstance(values, InlineValues):
+    if constant._export_dtype is not None:
+        code = dtypes.to_onnx(constant._export_dtype)
+        out.CopyFrom(array_to_proto(constant.read().astype(dtypes.to_numpy(code))))
+    elif isinstance(values, InlineValues):
         out.CopyFrom(values.tensor)
     elif isinstance(values, MappedValues):
         write_header(constant, out)
         out.raw_data = values.raw().tobytes()
     else:
-        array = constant.read()
-        if constant._export_dtype is not None:
-            array = array.astype(dtypes.to_numpy(dtypes.to_onnx(constant._export_dtype)))
-        out.CopyFrom(array_to_proto(array))
+        out.CopyFrom(array_to_proto(constant.read()))
     _name(constant, out)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto
 
 from onnxopt.errors import BadModel
 from onnxopt.ir.attributes import read_attribute
+from onnxopt.ir.collector import gc_paused
 from onnxopt.ir.declared import facts
 from onnxopt.ir.fields import copy_fields, copy_presence, props_of, read_props, text
 from onnxopt.ir.graph import Function, Graph
@@ -49,18 +48,6 @@ def from_proto(model: ModelProto, read_values: ReadValues = inline_values) -> Gr
         raise BadModel("not an ONNX model: it has no graph")
     with gc_paused():
         return _Importer(model, read_values).main()
-
-
-@contextmanager
-def gc_paused() -> Iterator[None]:
-    """Building many objects that all live on makes the collector scan them again and again: 40 % of an import."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 class _Scope:

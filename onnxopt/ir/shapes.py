@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from onnx import TypeProto, ValueInfoProto
 
 from onnxopt.errors import BadModel
+from onnxopt.ir.collector import gc_paused
 from onnxopt.ir.graph import Graph
-from onnxopt.ir.importer import gc_paused
 from onnxopt.ir.skeleton import Derived, Facts, Skeleton, is_open
 from onnxopt.ir.tensor import Dim, Shape, Tensor, Variable
 

@@ -87,9 +87,14 @@ class Manager:
                 is not to be used.
             OnnxoptError: A pass or an instrument says what the user did wrong, or which check failed.
         """
+        from onnxopt import ir
+        from onnxopt.ir.collector import gc_spared
+
         for instrument in self.instruments:
             instrument.start(graph, ctx)
-        self._run_all(graph, pipeline.expand(), ctx)
+        ir.sort(graph)  # a file's nodes may stand in any order; passes rely on one
+        with gc_spared():
+            self._run_all(graph, pipeline.expand(), ctx)
         self.current, ctx.current = None, ""
         for instrument in self.instruments:
             instrument.finish(graph, ctx)

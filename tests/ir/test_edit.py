@@ -309,7 +309,9 @@ def test_five_thousand_fresh_names_of_one_prefix_each_take_one_look() -> None:
 def test_the_sole_reader_of_a_tensor_that_many_read_before() -> None:
     wide = ir.Variable("wide")
     first = ir.Node("Add", "first", inputs=[wide, wide], outputs=[ir.Variable("kept")])
-    others = [ir.Node("Relu", f"r{number}", inputs=[wide], outputs=[ir.Variable(f"o{number}")]) for number in range(100)]
+    others = [
+        ir.Node("Relu", f"r{number}", inputs=[wide], outputs=[ir.Variable(f"o{number}")]) for number in range(100)
+    ]
     graph = ir.Graph([*others, first], [wide], [first.outputs[0]])
     with ir.edit(graph) as edit:
         edit.replace_input(first, 1, ir.Variable("other"))  # read twice, and once no longer
