@@ -27,7 +27,8 @@ class DataFile:
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.file, self.name = file, name
         self._end = 0
-        self._copied: dict[tuple[object, int, int], int] = {}
+        self._placed: dict[object, int] = {}
+        """Where the data start that several constants may share."""
 
     def place(self, constant: Constant, out: TensorProto) -> None:
         """Put a constant's data here, or inline where they are small or strings; say in `out` where they are.
@@ -38,18 +39,20 @@ class DataFile:
         """
         if constant.nbytes < _SMALL or constant._export_dtype is not None:
             return inline(constant, out)
-        values = constant._values
-        if isinstance(values, MappedValues):
-            offset, length = self._copy(values), values.length
-        else:
-            data = _bytes(constant)
-            offset, length = self._start(len(data)), len(data)
-            self.file.write(data)
-            self._end += length
+        values, length = constant._values, constant.nbytes
+        key = (values.file, values.offset) if isinstance(values, MappedValues) else id(values)
+        if (key, length) not in self._placed:
+            self._placed[key, length] = start = self._start(length)
+            if isinstance(values, MappedValues):
+                append(values, self.file)
+            else:
+                self.file.write(_bytes(constant))
+            self._end = start + length
+        offset = self._placed[key, length]
         write_header(constant, out)
         out.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", self.name), ("offset", str(offset)), ("length", str(length))):
-            out.external_data.add(key=key, value=value)
+        for field, value in (("location", self.name), ("offset", str(offset)), ("length", str(length))):
+            out.external_data.add(key=field, value=value)
         return None
 
     def _start(self, length: int) -> int:
@@ -57,15 +60,6 @@ class DataFile:
         self._end += -self._end % align
         self.file.seek(self._end)
         return self._end
-
-    def _copy(self, values: MappedValues) -> int:
-        """Copy from file to file, once for tensors that share their bytes; return where they start."""
-        key = (values.file, values.offset, values.length)
-        if key not in self._copied:
-            self._copied[key] = start = self._start(values.length)
-            append(values, self.file)
-            self._end = start + values.length
-        return self._copied[key]
 
 
 def append(values: MappedValues, file: BinaryIO) -> None:

@@ -140,9 +140,7 @@ class _Importer:
                 if not name:
                     continue
                 if name in own:
-                    raise BadModel(
-                        f"value '{name}' is produced twice, the second time by node '{proto.name}' ({proto.op_type})"
-                    )
+                    raise BadModel(f"value '{name}' is produced twice, the second time by {_label(proto)}")
                 own[name] = _variable(name, infos.take(name))
         for proto in protos:
             graph.nodes.append(self.node(proto, scope))
@@ -173,9 +171,9 @@ class _Importer:
         )  # fmt: skip
         own = scope.own
         for name in proto.input:
-            tensor = own.get(name) or (scope.find(name) if name else Variable(""))
+            tensor = (own.get(name) or scope.find(name)) if name else Variable("")
             if tensor is None:
-                raise BadModel(f"node '{proto.name}' ({proto.op_type}) reads '{name}', which nothing produces")
+                raise BadModel(f"{_label(proto)} reads '{name}', which nothing produces")
             list.append(inputs, tensor)
             list.append(tensor.outputs, node)
         for name in proto.output:
@@ -198,7 +196,7 @@ class _Importer:
         function._functions = self.functions
         function.metadata_props = props_of(proto)
         function.attrs = {text(name): None for name in proto.attribute}
-        holder = Node(proto.name)
+        holder = Node("function", proto.name)
         for attribute in proto.attribute_proto:
             read_attribute(attribute, holder, lambda graph: self.subgraph(graph, scope), self.read_values)
         function.attrs.update(holder.attrs)
@@ -237,6 +235,10 @@ def _read_info(variable: Variable, info: ValueInfoProto) -> None:
     variable.info = info
     variable.dtype, variable.shape, variable.type = facts(info.type)
     read_props(info, variable)
+
+
+def _label(proto: NodeProto) -> str:
+    return Node(proto.op_type, proto.name, outputs=[Variable(name) for name in proto.output]).label
 
 
 def _require_text(proto: NodeProto) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import networkx as nx
 
+from onnxopt.errors import BadModel
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.liveness import reads
 from onnxopt.ir.node import Node
@@ -30,3 +31,16 @@ def dataflow(graph: Graph) -> nx.DiGraph:
     view.add_nodes_from(graph.nodes)
     view.add_edges_from((producer, reader, {"tensors": tensors}) for (producer, reader), tensors in edges.items())
     return view
+
+
+def depth(graph: Graph) -> int:
+    """The most nodes of one scope that have to run one after the other.
+
+    Raises:
+        BadModel: The nodes form a cycle.
+    """
+    view = dataflow(graph)
+    try:
+        return int(nx.dag_longest_path_length(view)) + 1 if view else 0
+    except nx.NetworkXUnfeasible:
+        raise BadModel(f"graph '{graph.name}' has a cycle") from None

@@ -30,6 +30,7 @@ def inspection(graph: ir.Graph, dims: Mapping[str, int] | None = None) -> dict[s
     """
     from onnxopt import ir
     from onnxopt.ir.costs import costs
+    from onnxopt.ir.views import depth
 
     weights = {constant for scope in ir.every_graph(graph) for constant in scope.constants}
     largest = sorted(weights, key=lambda constant: (-constant.nbytes, constant.name))[:_LARGEST]
@@ -42,6 +43,7 @@ def inspection(graph: ir.Graph, dims: Mapping[str, int] | None = None) -> dict[s
         "outputs": [value_facts(tensor) for tensor in graph.outputs],
         "functions": [f"{function.domain}::{function.name}" for function in graph.functions],
         "subgraphs": sum(1 for _ in ir.every_graph(graph)) - 1 - len(graph.functions),
+        "depth": depth(graph),
         "costs": costs_json(costs(graph, dims)),
         "largest_weights": [
             {"name": weight.name, "dtype": str(weight.dtype), "shape": list(weight.shape), "bytes": weight.nbytes}
@@ -76,7 +78,7 @@ def _head(facts: dict[str, Any]) -> Table:
         "outputs": [declared(value) for value in facts["outputs"]],
         "functions": facts["functions"],
         "subgraphs": [str(facts["subgraphs"])] if facts["subgraphs"] else [],
-        "nodes": [f"{costs['nodes']}"],
+        "nodes": [f"{costs['nodes']}, {facts['depth']} of them one after the other"],
         "parameters": [f"{amount(costs['parameters'])} in {size(costs['weight_bytes'])}"],
         "MACs": [amount(costs["macs"]) + _uncounted(costs["uncounted"])],
         "peak activations": [size(costs["peak_activation_bytes"])],

@@ -163,7 +163,7 @@ SPOILT: dict[Callable[[ModelProto], None], str] = {
     spoil_name_of_initializer: "value 'w' is produced twice, the second time by node 'add' (Add)",
     spoil_missing_value: "node 'add' (Add) reads 'nowhere', which nothing produces",
     spoil_missing_output: "output 'nowhere' of graph 'g' is produced by no node",
-    spoil_inner_value: "node '' (Neg) reads 'n', which nothing produces",
+    spoil_inner_value: "node (Neg) of 'k' reads 'n', which nothing produces",
     spoil_attribute_twice: "attribute 'k' of node 'add' (Add) is given twice",
     spoil_attribute_type: "attribute 'k' of node 'add' (Add) has a value that is not of its type",
     spoil_attribute_two_values: "attribute 'k' of node 'add' (Add) has a value that is not of its type",

@@ -6,9 +6,11 @@ from itertools import pairwise
 
 import networkx as nx
 import onnx.parser
+import pytest
 
 from onnxopt import ir
-from onnxopt.ir.views import dataflow
+from onnxopt.errors import BadModel
+from onnxopt.ir.views import dataflow, depth
 
 
 def parse(body: str) -> ir.Graph:
@@ -59,3 +61,15 @@ def test_a_long_chain_needs_no_recursion() -> None:
     tensors = [ir.Variable(f"v{index}") for index in range(5001)]
     nodes = [ir.Node("Relu", inputs=[before], outputs=[after]) for before, after in pairwise(tensors)]
     assert nx.dag_longest_path_length(dataflow(ir.Graph(nodes, tensors[:1], tensors[-1:]))) == 4999
+
+
+def test_depth_is_the_longest_chain() -> None:
+    assert depth(DIAMOND) == 4
+    assert depth(ir.Graph()) == 0
+
+
+def test_a_cycle_has_no_depth() -> None:
+    one, other = ir.Variable("one"), ir.Variable("other")
+    nodes = [ir.Node("Relu", inputs=[one], outputs=[other]), ir.Node("Abs", inputs=[other], outputs=[one])]
+    with pytest.raises(BadModel, match="cycle"):
+        depth(ir.Graph(nodes))
