@@ -30,7 +30,8 @@ lint: $(VENV)/stamp-dev
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/stamp-dev
-	$(BIN)/mypy onnxopt passes backends fixtures/demo.py fixtures/measure.py fixtures/real_models.py benchmarks
+	$(BIN)/mypy onnxopt
+	MYPYPATH=benchmarks:fixtures $(BIN)/mypy benchmarks/*.py fixtures/*.py
 
 sweep: $(VENV)/stamp-dev  ## The slow tests, which `make test` leaves out.
 	$(BIN)/python -m pytest -m slow

@@ -83,7 +83,7 @@ def test_a_file_that_grows_over_the_limit_of_the_process(tmp_path: Path) -> None
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "with replacing(sys.argv[1]) as file: file.write(bytes(100_000))"
     )
-    command = [sys.executable, "-c", code, tmp_path / "model.onnx"]
+    command = [sys.executable, "-c", code, str(tmp_path / "model.onnx")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "model.onnx: File too large; what was there before is unchanged" in done.stderr
     assert (tmp_path / "model.onnx").read_bytes() == b"old" and entries(tmp_path) == ["model.onnx"]

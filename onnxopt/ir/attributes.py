@@ -122,8 +122,8 @@ class AttributeWriter:
                 out.type = convert_to_onnx_attr_type(value.type)
             out.name, out.ref_attr_name = name, value.name
             return
-        value = _normalized(value)
-        code: Any = _code_of(value)
+        value = normalized(value)
+        code: Any = code_of(value)
         if code is None and value == [] and shell is not None:
             code = shell.type
         if not code:
@@ -178,7 +178,7 @@ def _encoded(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode()
 
 
-def _normalized(value: Any) -> Any:
+def normalized(value: Any) -> Any:
     """Numpy arrays, tuples, dtypes and TensorProtos, which passes write, as what a file would give."""
     if isinstance(value, (type, np.dtype)) and not isinstance(value, A):
         return dtypes.to_onnx(value)
@@ -198,9 +198,10 @@ _SCALARS: dict[type, int] = {
 }  # fmt: skip
 
 
-def _code_of(value: Any) -> int | None:
+def code_of(value: Any) -> int | None:
+    """The `AttributeProto.AttributeType` of a normalized value; None where ONNX has none, as for an empty list."""
     if isinstance(value, list):
-        codes = {_code_of(item) for item in value}
+        codes = {code_of(item) for item in value}
         if codes == {A.INT, A.FLOAT}:
             return int(A.FLOATS)
         only = codes.pop() if len(codes) == 1 else None

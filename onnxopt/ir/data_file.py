@@ -27,8 +27,8 @@ class DataFile:
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.file, self.name = file, name
         self._end = 0
-        self._placed: dict[object, int] = {}
-        """Where the data start that several constants may share."""
+        self._placed: dict[object, tuple[int, object]] = {}
+        """Where the data start that several constants may share; and the data, whose id must stay theirs meanwhile."""
 
     def place(self, constant: Constant, out: TensorProto) -> None:
         """Put a constant's data here, or inline where they are small or strings; say in `out` where they are.
@@ -42,13 +42,14 @@ class DataFile:
         values, length = constant._values, constant.nbytes
         key = (values.file, values.offset) if isinstance(values, MappedValues) else id(values)
         if (key, length) not in self._placed:
-            self._placed[key, length] = start = self._start(length)
+            start = self._start(length)
+            self._placed[key, length] = (start, values)
             if isinstance(values, MappedValues):
                 append(values, self.file)
             else:
                 self.file.write(_bytes(constant))
             self._end = start + length
-        offset = self._placed[key, length]
+        offset, _ = self._placed[key, length]
         write_header(constant, out)
         out.data_location = TensorProto.EXTERNAL
         for field, value in (("location", self.name), ("offset", str(offset)), ("length", str(length))):

@@ -62,6 +62,11 @@ def same(one: DType | None, other: DType | None) -> bool:
     return (one is None) == (other is None) and one == other
 
 
+def is_known(dtype: DType) -> bool:
+    """Whether ONNX has an element type for a numpy dtype."""
+    return dtype in _TO_ONNX or dtype.kind in "US"
+
+
 def stored_bytes(code: int, elements: int) -> int | None:
     """Bytes that `elements` of type `code` take in `raw_data` (IR specification: sub-byte types are packed).
 

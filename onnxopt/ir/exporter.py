@@ -102,9 +102,9 @@ class _Exporter:
         model.CopyFrom(self.main.model)
         if self.main.ir_version is not None:
             model.ir_version = self.main.ir_version
-        model.opset_import.extend(_imports(self.main))
+        model.opset_import.extend(opset_imports(self.main))
         if not model.HasField("ir_version"):  # a graph built from nothing: the oldest version that has its opset
-            model.ir_version = _ir_version_for(self.main.opset, bool(self.main.functions))
+            model.ir_version = ir_version_for(self.main.opset, bool(self.main.functions))
         self.graph(self.main, model.graph)
         for function in self.main.functions:
             self.function(function, model.functions.add())
@@ -223,7 +223,7 @@ class _Exporter:
         for tensor in dict.fromkeys((*function.inputs, *function.outputs)):
             if _is_declared(tensor):
                 write_info(tensor, out.value_info.add())
-        out.opset_import.extend(_imports(function))
+        out.opset_import.extend(opset_imports(function))
 
 
 def _is_declared(tensor: Any) -> bool:
@@ -232,7 +232,7 @@ def _is_declared(tensor: Any) -> bool:
     )
 
 
-def _imports(graph: Graph) -> list[OperatorSetIdProto]:
+def opset_imports(graph: Graph) -> list[OperatorSetIdProto]:
     """The opset imports: the file's, with the default domain at `graph.opset`, and 1 for domains that came since."""
     imports = [OperatorSetIdProto.FromString(entry.SerializeToString()) for entry in graph.import_domains or ()]
     defaults = [entry for entry in imports if entry.domain in DEFAULT_DOMAINS]
@@ -245,7 +245,8 @@ def _imports(graph: Graph) -> list[OperatorSetIdProto]:
     return imports
 
 
-def _ir_version_for(opset: int, has_functions: bool) -> int:
+def ir_version_for(opset: int, has_functions: bool) -> int:
+    """The oldest IR version that has an opset, and what our models need beside it."""
     from onnx import helper
 
     version = helper.find_min_ir_version_for([helper.make_opsetid("", max(opset, 1))], ignore_unknown=True)

@@ -12,7 +12,7 @@ from onnx_graphsurgeon.util.misc import convert_to_onnx_attr_type
 
 from onnxopt.errors import BadModel
 from onnxopt.ir import dtypes
-from onnxopt.ir.attributes import _code_of, _normalized
+from onnxopt.ir.attributes import code_of, normalized
 from onnxopt.ir.declared import write_info
 from onnxopt.ir.digest import converted, of_text, raw_data, short
 from onnxopt.ir.node import Node
@@ -54,7 +54,7 @@ def attribute(name: str, value: Any, shell: AttributeProto | None, notes: list[s
     if isinstance(value, Node.AttributeRef):
         code = shell.type if shell is not None else convert_to_onnx_attr_type(value.type)
         return f"{name}: {attribute_type(code)} = @{identifier(value.name)}"
-    value = _normalized(value)
+    value = normalized(value)
     if value == []:
         return f"{name}: {attribute_type(AttributeProto.UNDEFINED if shell is None else shell.type)} = []"
     return f"{name} = {_value(value, name, notes)}"
@@ -77,7 +77,7 @@ def _value(value: Any, name: str, notes: list[str]) -> str:
 
 
 def _list(items: list[Any], name: str, notes: list[str]) -> str:
-    if _code_of(items) == AttributeProto.FLOATS:  # integers among the floats are floats
+    if code_of(items) == AttributeProto.FLOATS:  # integers among the floats are floats
         items = [float(item) for item in items]
     rest = ""
     if len(items) > _ITEMS and isinstance(items[0], (int, float, str, bytes)):

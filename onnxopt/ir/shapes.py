@@ -9,6 +9,7 @@ from onnx import TypeProto, ValueInfoProto
 
 from onnxopt.errors import BadModel
 from onnxopt.ir.collector import gc_paused
+from onnxopt.ir.dtypes import same
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.skeleton import Derived, Facts, Skeleton, is_open
 from onnxopt.ir.tensor import Dim, Shape, Tensor, Variable
@@ -77,7 +78,7 @@ def infer(graph: Graph) -> Inference:
     interface = set(graph.outputs)
     for tensor, facts in all_facts.items():
         declared = declaration(tensor)
-        if declared != facts:
+        if declared != facts or not same(declared.dtype, facts.dtype):  # for numpy, None is float64
             found[tensor] = facts
         if tensor in first.facts and not _agree(declared, first.facts[tensor]):
             contradictions.append(Contradiction(tensor, declared, first.facts[tensor], tensor in interface))

@@ -50,7 +50,8 @@ def sweep(
     if outputs:
         omit_outputs(graph)
     if inputs:
-        graph.inputs = [tensor for tensor in graph.inputs if tensor.outputs or tensor in graph.outputs]
+        given_out = set(graph.outputs)
+        graph.inputs = [tensor for tensor in graph.inputs if tensor.outputs or tensor in given_out]
     return dead
 
 

@@ -113,7 +113,8 @@ class Constant(Tensor, gs.Constant):  # type: ignore[misc]
     def __init__(self, name: str, values: Array | Values, data_location: Any = None, export_dtype: Any = None) -> None:
         if not isinstance(values, (np.ndarray, gs.ir.tensor.LazyValues)):
             raise TypeError(f"the values of constant '{name}' must be a numpy array, not {type(values).__name__}")
-        dtypes.to_onnx(values.dtype)
+        if isinstance(values, np.ndarray) and not dtypes.is_known(values.dtype):
+            raise TypeError(f"constant '{name}': ONNX has no element type for numpy's {values.dtype}")
         self.__dict__.update(
             name=name, inputs=Links(self, "outputs"), outputs=Links(self, "inputs"), _values=values,
             data_location=data_location, _export_dtype=export_dtype,

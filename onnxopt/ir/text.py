@@ -8,7 +8,7 @@ from typing import Any
 from onnx import AttributeProto
 
 from onnxopt.ir.digest import of_text
-from onnxopt.ir.exporter import _imports, _ir_version_for
+from onnxopt.ir.exporter import opset_imports, ir_version_for
 from onnxopt.ir.graph import Function, Graph
 from onnxopt.ir.homes import Homes
 from onnxopt.ir.node import Node
@@ -49,7 +49,7 @@ def lines(graph: Graph) -> Iterator[str]:
 
 def _header(graph: Graph) -> Iterator[str]:
     model = graph.model
-    version = graph.ir_version or model.ir_version or _ir_version_for(graph.opset, bool(graph.functions))
+    version = graph.ir_version or model.ir_version or ir_version_for(graph.opset, bool(graph.functions))
     entries = [f"ir_version: {version}, opset_import: {_opsets(graph)}"]
     fields = [(field, getattr(model, field)) for field in ("producer_name", "producer_version", "domain")]
     entries += [f"{field}: {quoted(text)}" for field, text in fields if text]
@@ -71,7 +71,7 @@ def _header(graph: Graph) -> Iterator[str]:
 
 
 def _opsets(graph: Graph) -> str:
-    return "[" + ", ".join(f"{quoted(entry.domain)} : {entry.version}" for entry in _imports(graph)) + "]"
+    return "[" + ", ".join(f"{quoted(entry.domain)} : {entry.version}" for entry in opset_imports(graph)) + "]"
 
 
 def _props(props: dict[str, str]) -> str:

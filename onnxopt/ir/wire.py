@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from onnx import TensorProto
@@ -21,6 +22,10 @@ from onnxopt.ir.values import MappedValues
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes of the longest message (protobuf.dev, "Proto Limits")."""
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
+_ODD = (3, 13, 14)
+"""TensorProto.segment, external_data and data_location: a tensor that has one of these beside `raw_data` is parsed."""
+_MOST_FIELDS = 100
+"""A tensor with more, such as one that spells out each number, is parsed too: here that would take long."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIDTH = {_FIXED64: 8, _FIXED32: 4}
 
@@ -128,8 +133,10 @@ class WeightsInPlace:
         for found in fields(data, graph.value, graph.end):
             if found.number != _INITIALIZER or found.wire != _BYTES or found.end - found.value < threshold:
                 continue
-            raw = [part for part in fields(data, found.value, found.end) if part.number == _RAW_DATA]
-            if len(raw) != 1 or raw[0].end - raw[0].value < threshold:
+            parts = list(islice(fields(data, found.value, found.end), _MOST_FIELDS + 1))
+            raw = [part for part in parts if part.number == _RAW_DATA]
+            is_odd = len(parts) > _MOST_FIELDS or any(part.number in _ODD for part in parts)
+            if is_odd or len(raw) != 1 or raw[0].end - raw[0].value < threshold:
                 continue
             reference = self._reference(raw[0])
             tensor = (data[found.value : raw[0].start], data[raw[0].end : found.end], reference)

@@ -77,10 +77,12 @@ def _context(graph: ir.Graph) -> object:
 
 def test_edits_of_a_copy_do_not_reach_the_original() -> None:
     graph = parse(NESTED)
+    graph.nodes[0].attrs["axes"] = [1, 2]
     before = ir.to_proto(graph)
     twin = graph.copy()
     twin.nodes[0].inputs[1].values *= 3
     twin.nodes[0].op = "Sub"
+    twin.nodes[0].attrs["axes"].append(3)
     twin.import_domains[0].version = 18
     twin.metadata_props["k"] = "v"
     twin.producer_name = "other"

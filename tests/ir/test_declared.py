@@ -7,6 +7,7 @@ from onnx import TensorProto
 
 from onnxopt import ir
 from onnxopt.ir import dtypes
+from onnxopt.ir.shapes import infer_shapes
 
 
 def test_unknown_is_not_float64():
@@ -49,3 +50,17 @@ def test_an_initializer_that_ir_version_3_lists_as_an_input_is_declared(dtype):
 
 
 _NAMES = {"float32": "float", "float64": "double", "int64": "int64"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_inference_declares_a_type_that_alone_is_open(dtype):
+    name = _NAMES[dtype]
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["": 17]> agraph ({name}[N] x) => ({name}[N] y) <{name}[N] hidden> {{
+            hidden = Relu (x)
+            y = Neg (hidden)
+        }}""")
+    model.graph.value_info[0].type.tensor_type.elem_type = TensorProto.UNDEFINED
+    graph = ir.from_proto(model)
+    infer_shapes(graph)
+    assert graph.nodes[0].outputs[0].dtype == np.dtype(dtype) and graph.nodes[0].outputs[0].dtype is not None

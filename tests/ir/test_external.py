@@ -288,6 +288,45 @@ def test_new_values_are_written_beside_untouched_ones(tmp_path: Path) -> None:
     assert again["four_bits"].shape == (4096,) and all(again["four_bits"].astype(int) == 1)
 
 
+def test_a_constant_that_two_scopes_read_is_written_once(tmp_path: Path) -> None:
+    nodes_with_tensors(tmp_path)
+    graph = ir.load(tmp_path / "model.onnx")
+    shared = ir.Constant("shared", WEIGHTS + 1)
+    twin = shared.copy()
+    twin.name = "twin"
+    for node, tensor in ((graph.nodes[-1], shared), (graph.functions[0].nodes[-1], shared), (graph.nodes[-1], twin)):
+        node.inputs[1] = tensor
+    graph.nodes[-1].inputs[2] = shared
+    ir.save(graph, tmp_path / "out.onnx", external=True)
+    assert (tmp_path / "out.onnx.data").stat().st_size == 2 * 2048
+    np.testing.assert_array_equal(run(tmp_path / "out.onnx"), WEIGHTS + 2 * (WEIGHTS + 1))
+
+
+def test_tensors_that_exist_only_while_they_are_written_are_told_apart(tmp_path: Path) -> None:
+    """A TensorProto as an attribute becomes an array for a moment; the next may get its place in memory."""
+    nodes = [
+        ir.Node("Constant", attrs={"value": numpy_helper.from_array(np.full(512, index, np.float32))},
+                outputs=[ir.Variable(f"y{index}", np.float32, [512])])
+        for index in range(20)
+    ]  # fmt: skip
+    graph = ir.Graph(nodes, [], [node.outputs[0] for node in nodes], opset=17)
+    ir.save(graph, tmp_path / "out.onnx", external=True)
+    assert [node.attrs["value"].read()[0] for node in ir.load(tmp_path / "out.onnx").nodes] == list(range(20))
+
+
+def test_a_relative_path_is_one_beside_the_model_and_not_beside_us(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With graphsurgeon external data resolve against the working directory."""
+    write(tmp_path / "models", model_of(reference("w")))
+    monkeypatch.chdir(tmp_path)
+    graph = ir.load("models/model.onnx")
+    ir.save(graph, "out.onnx")
+    monkeypatch.chdir(tmp_path / "models")
+    np.testing.assert_array_equal(graph.constants[0].read(), WEIGHTS)
+    np.testing.assert_array_equal(ir.load("../out.onnx").constants[0].read(), WEIGHTS)
+
+
 def test_large_tensors_start_at_a_page(tmp_path: Path) -> None:
     data = np.arange(5000, dtype=np.float32)
     tensors = [reference(f"w{i}", [n], offset=4 * i, length=4 * n) for i, n in enumerate((300, 4000, 500))]

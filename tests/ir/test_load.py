@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import tracemalloc
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,6 +16,7 @@ from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
 from onnxopt import ir
 from onnxopt.errors import BadModel, OnnxoptError
+from onnxopt.ir import wire
 
 DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
 FLOAT = TensorProto.FLOAT
@@ -240,15 +243,51 @@ def test_dimensions_that_no_array_has_are_named_when_the_values_are_read(tmp_pat
             constant.read()
 
 
-def test_subgraphs_nested_too_deeply_for_protobuf(tmp_path: Path) -> None:
-    def field(number: int, content: bytes) -> bytes:
-        length = len(content)
-        return bytes([number << 3 | 2, length & 127 | 128, length >> 7 & 127 | 128, length >> 14]) + content
+def test_a_tensor_without_a_name_is_not_what_an_omitted_input_reads(tmp_path: Path) -> None:
+    model = small_model()
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(1, np.float32), ""))
+    model.graph.node[0].input.append("")
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    graph = ir.load(path)
+    assert isinstance(graph.nodes[0].inputs[2], ir.Variable)
+    assert ir.to_proto(graph) == model
 
+
+def sized(number: int, content: bytes) -> bytes:
+    """A field of protobuf's encoding that holds a message or bytes."""
+    length = len(content)
+    return bytes([number << 3 | 2, length & 127 | 128, length >> 7 & 127 | 128, length >> 14]) + content
+
+
+def test_a_tensor_that_spells_out_each_number_is_left_to_protobuf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A walk over a hundred million fields in Python would take minutes."""
+    model = small_model()
+    tensor = model.graph.initializer.pop().SerializeToString() + b"\x25\x00\x00\x00\x00" * 10_000  # float_data
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString() + sized(7, sized(5, tensor)))  # a second graph: protobuf merges them
+    looks = 0
+    look = wire._varint
+
+    def counted(*args: Any) -> tuple[int, int]:
+        nonlocal looks
+        looks += 1
+        return look(*args)
+
+    monkeypatch.setattr(wire, "_varint", counted)
+    monkeypatch.setattr(import_module("onnxopt.ir.load"), "_IN_PLACE", 0)
+    monkeypatch.setattr(import_module("onnxopt.ir.load"), "_LARGE", 1)
+    assert ir.load(path).constants[0].read().tolist() == [1, 1]
+    assert looks < 500
+
+
+def test_subgraphs_nested_too_deeply_for_protobuf(tmp_path: Path) -> None:
     graph = b""
     for _ in range(50):
-        graph = field(1, field(5, b"\xa0\x01\x05" + field(6, graph)))  # GraphProto.node, .attribute, .type and .g
-    assert refusal(b"\x08\x08" + field(7, graph), tmp_path) == "nested too deeply"
+        graph = sized(1, sized(5, b"\xa0\x01\x05" + sized(6, graph)))  # GraphProto.node, .attribute, .type and .g
+    assert refusal(b"\x08\x08" + sized(7, graph), tmp_path) == "nested too deeply"
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,21 @@ DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
 FLOAT = TensorProto.FLOAT
 
 
+LOAD = import_module("onnxopt.ir.load")
+
+
 def assert_round_trip(model: ModelProto, tmp_path: Path) -> ir.Graph:
-    """Through files, and a copy of the graph in memory."""
-    (tmp_path / "given.onnx").write_bytes(model.SerializeToString())
-    graph = ir.load(tmp_path / "given.onnx")
-    ir.save(graph, tmp_path / "saved.onnx", sync=False)
-    assert difference(model, ModelProto.FromString((tmp_path / "saved.onnx").read_bytes())) == ""
-    assert difference(model, ir.to_proto(graph.copy())) == ""
+    """Through files, with the weights parsed and with the weights left in the file, and as a copy in memory."""
+    given, saved = tmp_path / "given.onnx", tmp_path / "saved.onnx"
+    given.write_bytes(model.SerializeToString())
+    for least in (0, LOAD._IN_PLACE):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(LOAD, "_IN_PLACE", least)
+            patch.setattr(LOAD, "_LARGE", 1)
+            graph = ir.load(given)
+        ir.save(graph, saved, sync=False)
+        assert difference(model, ModelProto.FromString(saved.read_bytes())) == ""
+        assert difference(model, ir.to_proto(graph.copy())) == ""
     return graph
 
 

@@ -27,6 +27,11 @@ def test_a_constant_takes_arrays_only() -> None:
         ir.Constant("c", [1, 2])  # type: ignore[arg-type]
 
 
+def test_a_constant_is_of_a_type_that_onnx_has() -> None:
+    with pytest.raises(TypeError, match="constant 'c': ONNX has no element type for numpy's datetime64"):
+        ir.Constant("c", np.array(["2020-01-01"], "datetime64[D]"))
+
+
 def test_reading_does_not_count_as_touching_and_cannot_write() -> None:
     constant = ir.Constant("c", np.ones(3))
     with pytest.raises(ValueError, match="read-only"):
@@ -96,6 +101,10 @@ def test_an_export_dtype_is_written() -> None:
     graph = ir.Graph([ir.Node("Identity", inputs=[constant], outputs=[ir.Variable("y")])])
     graph.outputs = list(graph.nodes[0].outputs)
     assert ir.to_proto(graph).graph.initializer[0].data_type == TensorProto.BFLOAT16
+    constant._export_dtype = None
+    loaded = ir.from_proto(ir.to_proto(graph))
+    loaded.constants[0]._export_dtype = np.dtype(np.float16)
+    assert ir.to_proto(loaded).graph.initializer[0].data_type == TensorProto.FLOAT16
 
 
 def sparse(indices: list[int], shape: list[int], values: int = 2, rank: int = 1) -> SparseValues:

@@ -6,7 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
-from onnxopt.ir.attributes import _normalized
+from onnxopt.ir.attributes import normalized
 from onnxopt.ir.digest import digest
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.node import DEFAULT_DOMAINS, Node
@@ -145,7 +145,7 @@ def operator(node: Node) -> tuple[str, str, str]:
 
 def action(node: Node) -> Hashable:
     """Operator and attributes; of subgraphs only that there are some."""
-    return operator(node), tuple(sorted((name, _hashable(_normalized(value))) for name, value in node.attrs.items()))
+    return operator(node), tuple(sorted((name, _hashable(normalized(value))) for name, value in node.attrs.items()))
 
 
 def _hashable(value: Any) -> str:

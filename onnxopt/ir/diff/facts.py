@@ -9,7 +9,7 @@ from onnx import AttributeProto
 
 from onnxopt.ir.diff.changes import Change
 from onnxopt.ir.digest import of_text
-from onnxopt.ir.exporter import _imports
+from onnxopt.ir.exporter import opset_imports
 from onnxopt.ir.graph import Function, Graph
 from onnxopt.ir.operands import attribute, remarks, type_of
 from onnxopt.ir.syntax import identifier, quoted
@@ -81,7 +81,7 @@ def attribute_text(name: str, value: Any, shell: AttributeProto | None) -> str:
 
 
 def _opsets(graph: Graph) -> dict[str, int]:
-    return {"" if entry.domain == "ai.onnx" else entry.domain: entry.version for entry in _imports(graph)}
+    return {"" if entry.domain == "ai.onnx" else entry.domain: entry.version for entry in opset_imports(graph)}
 
 
 def _defaults(function: Function) -> dict[str, str]:
