@@ -30,6 +30,8 @@ _PATIENCE = 300.0
 """Seconds for one case."""
 _LISTED = 40
 """Faults printed; the JSON has all."""
+_EXAMPLES = 5
+"""Models printed for what is no fault."""
 
 
 def main() -> None:
@@ -135,7 +137,7 @@ def _report(results: list[Result], passes: str) -> Report:
     )
     for fact in ("not idempotent", "beyond promise"):
         found = [result for result in results if fact in result.facts]
-        report.notes.append(f"{fact}: {len(found)}" + "".join(f"\n    {r.name}: {r.why}" for r in found[:_LISTED]))
+        report.notes.append(f"{fact}: {len(found)}" + "".join(f"\n    {r.name}: {r.why}" for r in found[:_EXAMPLES]))
     wrong, crashed = counts["all"][WRONG], counts["all"][CRASH]
     report.headline = f"{wrong} wrong, {crashed} crashes in {len(results)} models, "
     report.headline += f"{counts['all'][OK]} ok, {counts['all'][BY_REFERENCE]} ok by the reference evaluator"

@@ -18,7 +18,7 @@ from onnxopt.pipeline.instruments.verify import weaker
 from onnxopt.pipeline.pipeline import Pipeline
 from onnxopt.runtime.compare import Tolerance, compare, worst
 from onnxopt.runtime.nondeterminism import nondeterministic_outputs
-from onnxopt.runtime.precision import coarsest_rounding
+from onnxopt.runtime.precision import coarsest_rounding, is_widened
 from onnxopt.runtime.session import NotRunnable
 
 OK, BY_REFERENCE, NOT_RUNNABLE, ALREADY_WRONG, WRONG, CRASH = (
@@ -67,7 +67,8 @@ def check(case: Case, passes: str) -> Result:
     if reason := _interface_change(case.model, after) or _new_complaint(case.model, after):
         result.verdict, result.why = WRONG, reason
         return result
-    _judge_outputs(case, after, _promise(run.pipeline), result)
+    promise = weaker(_promise(run.pipeline), Preserves.VALUES if is_widened(case.model) else Preserves.BITS)
+    _judge_outputs(case, after, promise, result)
     return result
 
 

@@ -21,6 +21,9 @@ from onnxopt.ir.fingerprint import fingerprint
 from onnxopt.ir.values import MappedValues
 
 TARGET = "model.onnx"
+_MORE = 4
+"""Saves after which nothing of a killed one may be left: a save tidies up after those of the data files' names that it
+uses, and up to three names take turns."""
 _OPERATIONS = frozenset({"open", "os.link", "os.rename", "os.remove", "os.truncate"})
 """Python's audit events that a save raises; what raises none is counted by a wrapper."""
 _SILENT_OPERATIONS = ("fsync", "copy_file_range", "pwrite", "close")
@@ -40,7 +43,7 @@ class Killed:
     orphans: int = 0
     """Kills that left a complete data file which no model refers to yet."""
     left: int = 0
-    """Files that stayed even after the next two saves."""
+    """Files that stayed even after `_MORE` further saves."""
 
 
 def at_random(folder: Path, rounds: int, *, external: bool, seed: int = 0) -> Killed:
@@ -126,8 +129,8 @@ class _Duel:
         self.result.hidden += any(name.endswith(".tmp") for name in strays)
         self.result.orphans += any(name.endswith(".data") for name in strays)
         if strays:
-            self.save_next()
-            self.save_next()  # the names of data files alternate, and each save tidies up after those of its name
+            for _ in range(_MORE):
+                self.save_next()
             for name in self._strays():
                 self.result.left += 1
                 (self.folder / name).unlink()

@@ -36,7 +36,11 @@ def main() -> None:
     report.rows = [("what", "expected", "found", "with")]
     _bisected(report)
     _killed(report, given.rounds)
-    report.headline = "; ".join(f"{what}: {found}" for what, _, found, _ in report.rows[1:])
+    (_, _, rewrite, runs), (_, _, silent, _), *_ = report.rows[1:]
+    report.headline = f"bisect names {rewrite}, in {runs}, and {silent}; "
+    kills = [killed for name, killed in report.figures.items() if name.startswith("kills")]
+    whole = sum(killed["kills"] - len(killed["spoilt"]) for killed in kills)
+    report.headline += f"{whole} of {sum(killed['kills'] for killed in kills)} kills leave a whole file"
     report.print_and_exit(as_json=given.json)
 
 
@@ -96,12 +100,12 @@ def _killed(report: Report, rounds: int) -> None:
 def _count(report: Report, what: str, killed: Killed) -> None:
     whole = f"{killed.kills - len(killed.spoilt)} of {killed.kills} whole"
     strays = (
-        f"left {killed.hidden} temporary files, {killed.orphans} unused data files, {killed.left} after two more saves"
+        f"left {killed.hidden} temporary files, {killed.orphans} unused data files, {killed.left} after four more saves"
     )
     report.rows.append((what, "all whole", whole, strays))
     report.figures[what] = vars(killed)
     report.require(f"{what}: {killed.spoilt[:3]}", not killed.spoilt)
-    report.require(f"{what}: {killed.left} files are left after two more saves", not killed.left)
+    report.require(f"{what}: {killed.left} files are left after four more saves", not killed.left)
 
 
 if __name__ == "__main__":

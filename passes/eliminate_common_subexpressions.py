@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from onnxopt import ir
 from onnxopt.ir.purity import Purity
 from onnxopt.ir.sameness import Sameness
-from onnxopt.pipeline.base import Context, Pass
+from onnxopt.pipeline.base import Context, Pass, describe
 
 _SEES_OUTSIDE = ("If", "Loop", "Scan")
 
@@ -74,8 +74,8 @@ class _Numbering:
         pairs = self._equate(node, first)
         reason = next((reason for old, new in pairs if (reason := self.edit.obstacle(old, new))), None)
         if reason is not None:
-            self.ctx.refuse(f"equal to {first.op} {first.name or first.outputs[0].name}, but {reason}", node)
-        elif self.ctx.allow(f"merged with {first.op} {first.name or first.outputs[0].name}", node):
+            self.ctx.refuse(f"equal to {describe(first)}, but {reason}", node)
+        elif self.ctx.allow(f"merged with {describe(first)}", node):
             for old, new in pairs:
                 self.edit.replace_all_uses(old, new)
             self.edit.remove(node)

@@ -10,6 +10,7 @@ import onnx
 from onnxopt import ir
 from onnxopt.errors import BadModel, BadOption
 from onnxopt.ir.replace import inherit, replace_content
+from onnxopt.ir.weights import weights
 from onnxopt.pipeline.base import Context, Pass, Preserves
 from onnxopt.pipeline.suggest import did_you_mean
 from onnxopt.runtime.child import ChildFailed, run_in_child
@@ -46,11 +47,7 @@ class Simplify(Pass):
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed."""
-        weights = {constant for scope in ir.every_graph(graph) for constant in scope.constants}
-        weights |= {
-            tensor for node in ir.every_node(graph) for tensor in node.inputs if isinstance(tensor, ir.Constant)
-        }
-        size = sum(constant.nbytes for constant in weights)
+        size = sum(constant.nbytes for constant in weights(graph))
         if size > _LIMIT:
             ctx.refuse(f"{size / 1e9:.1f} GB of weights: onnxsim takes models of up to 2 GB", graph.name)
             return False

@@ -53,9 +53,7 @@ class Flattening:
             out.output.extend(self.name(tensor) for tensor in node.outputs)
             shells = node.attr_shells or {}
             for name, value in node.attrs.items():
-                self._writer.write(
-                    name, value, out.attribute.add(), shells.get(name), f"node '{node.name}' ({node.op})"
-                )
+                self._writer.write(name, value, out.attribute.add(), shells.get(name), node.label)
             self._nodes[node] = out
         return self._nodes[node]
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from onnxopt.errors import BadModel
 from onnxopt.ir.collector import gc_paused
-from onnxopt.ir.graph import Graph, every_graph, every_node
+from onnxopt.ir.graph import Graph, every_node
 from onnxopt.ir.inlined import has_calls, inline_functions
 from onnxopt.ir.known import known_value
 from onnxopt.ir.liveness import peak_bytes
 from onnxopt.ir.macs import ShapeOf, node_macs, qualified_op
 from onnxopt.ir.node import Node
 from onnxopt.ir.sizes import Sizes, bind
-from onnxopt.ir.tensor import Constant, Variable
+from onnxopt.ir.weights import weights
 
 _ENDLESS = 1 << 31
 """Trip counts from here on stand for "until the condition fails"."""
@@ -54,7 +54,7 @@ class Costs:
     """What was taken for granted, one line each: sizes of symbols, trip counts."""
 
     def to_json(self) -> dict[str, Any]:
-        """All figures but those by node."""
+        """All figures but those by node, since nodes need not have names."""
         return {key: value for key, value in vars(self).items() if key != "macs_by_node"}
 
 
@@ -72,7 +72,7 @@ def costs(graph: Graph, dims: Mapping[str, int] | None = None, *, infer: bool = 
         BadOption: `dims` names a dimension that the model does not have, or gives it a negative size.
     """
     operators = Counter(qualified_op(node) for node in every_node(graph))
-    weights = _weights(graph)
+    held = weights(graph)
     bound, assumptions = bind(graph, dims or {})
     run, origin = graph, dict[Node, Node]()
     if has_calls(graph):
@@ -96,8 +96,8 @@ def costs(graph: Graph, dims: Mapping[str, int] | None = None, *, infer: bool = 
     return Costs(
         nodes=operators.total(),
         operators=dict(operators.most_common()),
-        parameters=sum(math.prod(constant.shape) for constant in weights),
-        weight_bytes=sum(constant.nbytes for constant in weights),
+        parameters=sum(math.prod(constant.shape) for constant in held),
+        weight_bytes=sum(constant.nbytes for constant in held),
         macs=by_node.total(),
         macs_by_operator=dict(by_operator.most_common()),
         macs_by_node=dict(by_node),
@@ -106,20 +106,6 @@ def costs(graph: Graph, dims: Mapping[str, int] | None = None, *, infer: bool = 
         unsized=sum(sizes.bytes(tensor) is None for tensor in sizes.activations()),
         assumptions=assumptions + tally.assumptions,
     )
-
-
-def _weights(graph: Graph) -> set[Constant]:
-    """The tensors that the file holds. An initializer that lost its last reader is not written."""
-    found: set[Constant] = set()
-    for scope in every_graph(graph):
-        found |= scope.unused
-        found.update(tensor for tensor in scope.outputs if isinstance(tensor, Constant))
-        found.update(t.default for t in scope.inputs if isinstance(t, Variable) and t.default is not None)
-        for node in scope.nodes:
-            found.update(tensor for tensor in node.inputs if isinstance(tensor, Constant))
-            for value in node.attrs.values():
-                found.update(v for v in (value if isinstance(value, list) else (value,)) if isinstance(v, Constant))
-    return found
 
 
 @dataclass

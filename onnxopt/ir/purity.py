@@ -20,12 +20,14 @@ _KNOWN_DOMAINS = frozenset(
         "com.microsoft.nchwc",
     }
 )
-_RANDOM = frozenset(
+RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
-"""Of the default domain. A seed does not make two of them equal: onnxruntime draws from a generator per kernel."""
-_RANDOM_CONTRIB = frozenset({"BiasDropout", "BitmaskBiasDropout", "BitmaskDropout", "Sampling"})
-_DROPOUT_IS_TEST_BELOW, _DROPOUT_MODE_INPUT = 7, 12
+"""Of the default domain. A seed makes neither two of them equal nor one repeatable: onnxruntime draws from a generator
+per kernel, whose place among the others changes with the graph."""
+RANDOM_CONTRIB = frozenset({"BiasDropout", "BitmaskBiasDropout", "BitmaskDropout", "Sampling"})
+"""Of onnxruntime's com.microsoft."""
+DROPOUT_IS_TEST_BELOW, _DROPOUT_MODE_INPUT = 7, 12
 """Dropout-1 and -6 train unless `is_test`; Dropout-7 and -10 never do; since Dropout-12 the third input decides."""
 
 
@@ -69,13 +71,13 @@ class Purity:
 def draws_random(node: Node, opset: int) -> bool:
     """Whether an operator draws random numbers, or may."""
     if not node.is_standard:
-        return node.domain == "com.microsoft" and node.op in _RANDOM_CONTRIB
-    return node.op in _RANDOM or (node.op == "Dropout" and may_train(node, opset))
+        return node.domain == "com.microsoft" and node.op in RANDOM_CONTRIB
+    return node.op in RANDOM or (node.op == "Dropout" and may_train(node, opset))
 
 
 def may_train(dropout: Node, opset: int) -> bool:
     """Whether a Dropout node may drop anything: it is not known to be in inference mode, nor to have a ratio of 0."""
-    if opset < _DROPOUT_IS_TEST_BELOW:
+    if opset < DROPOUT_IS_TEST_BELOW:
         return not (isinstance(dropout.attr("is_test"), int) and dropout.attr("is_test"))
     if opset < _DROPOUT_MODE_INPUT:
         return False

@@ -91,7 +91,8 @@ def _keep_declarations(graph: Graph, other: Graph) -> None:
                 setattr(tensor, field, getattr(old, field))
             tensor.metadata_props.update(old.metadata_props)
     infos = {tensor: graph.output_infos[old] for old, tensor in pairs if old in graph.output_infos}
-    other.output_infos = {**{tensor: i for tensor, i in other.output_infos.items() if tensor in other.outputs}, **infos}
+    outputs = set(other.outputs)
+    other.output_infos = {**{tensor: i for tensor, i in other.output_infos.items() if tensor in outputs}, **infos}
 
 
 def _keep_place(constant: Constant, old: Constant) -> None:

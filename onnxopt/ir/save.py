@@ -14,9 +14,10 @@ from onnxopt.ir.adopt import adopt
 from onnxopt.ir.data_file import DataFile, append
 from onnxopt.ir.data_name import DataNames
 from onnxopt.ir.exporter import inline, to_proto, write_header
-from onnxopt.ir.graph import Graph, every_graph, every_node
+from onnxopt.ir.graph import Graph
 from onnxopt.ir.tensor import Constant
 from onnxopt.ir.values import MappedValues, SparseValues
+from onnxopt.ir.weights import weights
 from onnxopt.ir.wire import PROTOBUF_LIMIT, Misplaced, WeightsWriter, length_of
 
 _INLINE_LIMIT = 1_900_000_000
@@ -101,23 +102,8 @@ def _write(model: bytes, path: Path, sync: bool) -> None:
 
 
 def _wants_external(graph: Graph) -> bool:
-    constants = _constants(graph)
+    constants = list(weights(graph))
     inline = sum(constant.nbytes for constant in constants if not isinstance(constant._values, SparseValues))
     return inline > _INLINE_LIMIT or any(
         isinstance(constant._values, MappedValues) and not constant._values.in_model for constant in constants
     )
-
-
-def _constants(graph: Graph) -> set[Constant]:
-    """Every constant that may be written: initializers, default values of inputs, tensors in attributes."""
-    found: set[Constant] = set()
-    for scope in every_graph(graph):
-        found.update(scope.constants)
-        found.update(default for tensor in scope.inputs if (default := getattr(tensor, "default", None)))
-    for node in every_node(graph):
-        for value in (*node.inputs, *node.attrs.values()):
-            if isinstance(value, Constant):
-                found.add(value)
-            elif isinstance(value, list):
-                found.update(item for item in value if isinstance(item, Constant))
-    return found

@@ -18,7 +18,7 @@ from onnxopt.ir.declared import facts, write_info
 from onnxopt.ir.exporter import to_proto
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.node import Node
-from onnxopt.ir.schema import find_schema
+from onnxopt.ir.schema import Schema, find_schema
 from onnxopt.ir.tensor import Dim, Shape, Tensor, Variable
 
 SMALL = 1024
@@ -64,7 +64,7 @@ class Skeleton:
         self.dims = dims or {}
         self.model: ModelProto = to_proto(graph, max_inline=SMALL)
         self._functions = {(function.name, function.domain) for function in graph.functions}
-        self._required: dict[tuple[str, str | None], int | None] = {}
+        self._required: dict[tuple[str, str | None], list[bool] | None] = {}
         self._problems: list[str] = []
         self._follow: bool | None = None
         self.model.opset_import.add(domain=_HIDDEN, version=1)
@@ -85,7 +85,7 @@ class Skeleton:
         for node, node_proto in zip(scope.nodes, proto.node, strict=True):
             required = self._required_inputs(node, scope)
             names = opaque if required is None else inferred
-            if required and (len(node.inputs) < required or not all(tensor.name for tensor in node.inputs[:required])):
+            if required and not (len(node.inputs) >= len(required) and _has_each(required, node)):
                 self._problems.append(f"{node.op} {node_proto.name}: a required input is missing")
                 node_proto.domain = _HIDDEN  # onnx's inference takes its presence for granted, and crashes
                 names = opaque
@@ -103,17 +103,21 @@ class Skeleton:
             del proto.initializer[:]
             proto.initializer.extend(fixed)
 
-    def _required_inputs(self, node: Node, scope: Graph) -> int | None:
-        """How many inputs a node must have, the first ones; None where onnx cannot infer its outputs."""
+    def _required_inputs(self, node: Node, scope: Graph) -> list[bool] | None:
+        """Whether each of the first inputs, which must be written, must also have a name; None where onnx cannot infer.
+
+        Both of a Loop's first two inputs must be written and may be empty.
+        """
         key = (node.op, node.domain)
         if key not in self._required:
             schema = find_schema(node.op, node.domain, scope.opset_of(node.domain))
             if key in self._functions:
-                self._required[key] = 0
+                self._required[key] = []
             elif schema is not None and (
                 schema.has_type_and_shape_inference_function or schema.has_function  # type: ignore[attr-defined]
             ):
-                self._required[key] = schema.min_input
+                inputs = schema.inputs[: schema.min_input]
+                self._required[key] = [form.option != Schema.FormalParameterOption.Optional for form in inputs]
             else:
                 self._required[key] = None
         return self._required[key]
@@ -192,6 +196,10 @@ class Skeleton:
             for info in (*proto.input, *proto.value_info, *proto.output)
             for dim in _dims(info.type)
         }
+
+
+def _has_each(required: list[bool], node: Node) -> bool:
+    return all(tensor.name or not needed for needed, tensor in zip(required, node.inputs, strict=False))
 
 
 def paired(graph: Graph, proto: GraphProto) -> Iterator[tuple[Graph, GraphProto]]:

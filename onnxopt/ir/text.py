@@ -8,7 +8,7 @@ from typing import Any
 from onnx import AttributeProto
 
 from onnxopt.ir.digest import of_text
-from onnxopt.ir.exporter import opset_imports, ir_version_for
+from onnxopt.ir.exporter import ir_version_for, opset_imports
 from onnxopt.ir.graph import Function, Graph
 from onnxopt.ir.homes import Homes
 from onnxopt.ir.node import Node

@@ -6,7 +6,7 @@ from onnxopt.ir.edit import Edit
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.node import Node
 from onnxopt.ir.tensor import Tensor
-from onnxopt.linear.affine import data_input, looks_affine, read_affine
+from onnxopt.linear.affine import ARITHMETIC, data_input, looks_affine, read_affine
 from onnxopt.linear.geometry import known_shape
 from onnxopt.linear.layer import Layer, is_layer, read_layer
 from onnxopt.linear.match import Gate, NoMatch, constant_of, in_scope, label, remove, take_output
@@ -95,7 +95,7 @@ def _require_same_shape(step: Node, data: Tensor, layer: Layer) -> None:
     Raises:
         NoMatch: The rank or the channels of the data are not known to be the layer's.
     """
-    if not step.is_op("Mul", "Add", "Sub", "Div"):
+    if not step.is_op(*ARITHMETIC):
         return
     operand = next(tensor for tensor in step.inputs if tensor is not data)
     constant = constant_of(operand)

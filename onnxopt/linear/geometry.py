@@ -27,11 +27,6 @@ class Geometry:
     """`NOTSET`, or `SAME_UPPER` or `SAME_LOWER`; VALID is NOTSET without pads."""
 
     @property
-    def is_pointwise(self) -> bool:
-        """Whether every output position reads one input position, none of them padding."""
-        return set(self.kernel) == {1} and not self.pads_data
-
-    @property
     def pads_data(self) -> bool:
         """Whether zeros may be put round the data. SAME needs none for a kernel of 1."""
         return any(self.pads) or (self.auto_pad != "NOTSET" and set(self.kernel) != {1})

@@ -16,6 +16,7 @@ from onnxopt import strict_json
 from onnxopt.atomic import replacing
 from onnxopt.errors import BadModel, BadOption
 from onnxopt.pipeline import grammar
+from onnxopt.pipeline.defined import defined_in
 from onnxopt.pipeline.options import OptionError, build
 from onnxopt.pipeline.suggest import did_you_mean
 
@@ -74,10 +75,10 @@ def backend_class(name: str) -> type[Backend]:
         module = import_module(f"{PACKAGE}.{name}")
     except ImportError as error:
         raise BadOption(f"the backend {name} cannot be used here: {error}; install its package") from error
-    for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Backend) and value.__module__ == module.__name__:
-            return value
-    raise TypeError(f"{module.__name__} defines no Backend")
+    found: list[type[Backend]] = defined_in(module, Backend)
+    if len(found) != 1:
+        raise TypeError(f"{module.__name__}: expected one Backend, found {len(found)}")
+    return found[0]
 
 
 def _known() -> str:

@@ -90,9 +90,9 @@ class Manager:
         from onnxopt import ir
         from onnxopt.ir.collector import gc_spared
 
+        ir.sort(graph)  # a file's nodes may stand in any order; passes, and those who watch them, rely on one
         for instrument in self.instruments:
             instrument.start(graph, ctx)
-        ir.sort(graph)  # a file's nodes may stand in any order; passes rely on one
         with gc_spared():
             self._run_all(graph, pipeline.expand(), ctx)
         self.current, ctx.current = None, ""

@@ -13,10 +13,11 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onnxopt.errors import BadOption, BadPipeline
 from onnxopt.pipeline.base import Pass
+from onnxopt.pipeline.defined import defined_in, is_concrete
 from onnxopt.pipeline.options import options_of
 from onnxopt.pipeline.presets import RESERVED
 from onnxopt.pipeline.suggest import did_you_mean
@@ -98,7 +99,7 @@ class Registry:
             raise BadPipeline(f"{path}: the plug-in cannot be read: {getattr(error, 'strerror', error)}") from error
         if path in self._plugins:
             return ()
-        classes = _passes_of(_run_file(path, source))
+        classes: list[type[Pass]] = defined_in(_run_file(path, source), Pass)
         if not classes:
             raise BadPipeline(f"{path}: defines no pass, a public subclass of onnxopt.pipeline.base.Pass")
         for cls in classes:
@@ -122,10 +123,11 @@ def _module_loader(module_name: str) -> Callable[[], type[Pass]]:
         except ImportError as error:
             raise BadPipeline(f"{module_name} cannot be imported: {_first_line(error)}") from error
         expected = module_name.rpartition(".")[2].replace("_", "-")
-        found = [cls.pass_name() for cls in _passes_of(module)]
+        classes: list[type[Pass]] = defined_in(module, Pass)
+        found = [cls.pass_name() for cls in classes]
         if found != [expected]:
             raise BadPipeline(f"{module_name}: expected one pass, {expected}, found {', '.join(found) or 'none'}")
-        return _checked(_passes_of(module)[0], module_name)
+        return _checked(classes[0], module_name)
 
     return load
 
@@ -136,7 +138,7 @@ def _entry_point_loader(point: EntryPoint, where: str) -> Callable[[], type[Pass
             loaded = point.load()
         except Exception as error:  # somebody else's package, which may do anything
             raise BadPipeline(f"{where}: {type(error).__name__}: {_first_line(error)}") from error
-        if not _is_pass(loaded) or loaded.pass_name() != point.name:
+        if not is_concrete(loaded, Pass) or loaded.pass_name() != point.name:
             raise BadPipeline(f"{where}: is not a Pass subclass of that name, {point.name}")
         return _checked(loaded, where)
 
@@ -166,16 +168,6 @@ def _line_of(error: BaseException, path: Path) -> int:
 
 def _first_line(error: BaseException) -> str:
     return next(iter((error.msg if isinstance(error, SyntaxError) else str(error)).splitlines()), "no message")
-
-
-def _passes_of(module: types.ModuleType) -> list[type[Pass]]:
-    """The public passes that a module defines, imports and aliases aside, in the order of the file."""
-    found = {cls: None for cls in vars(module).values() if _is_pass(cls) and cls.__module__ == module.__name__}
-    return [cls for cls in found if not cls.__name__.startswith("_")]
-
-
-def _is_pass(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, Pass) and not inspect.isabstract(value)
 
 
 def _checked(cls: type[Pass], where: str) -> type[Pass]:

@@ -66,7 +66,7 @@ def kind_of(declared: Any) -> Kind:
     origin, arguments = get_origin(declared), get_args(declared)
     if declared in _SCALARS:
         return _SCALARS[declared]
-    if isinstance(declared, type) and issubclass(declared, enum.Enum):
+    if origin is None and isinstance(declared, type) and issubclass(declared, enum.Enum):
         return _choice({_enum_text(member): member for member in declared})
     if origin is Literal:
         return _choice({_literal_text(value): value for value in arguments})

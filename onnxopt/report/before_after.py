@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from onnxopt.report.summary import difference
-from onnxopt.report.text import cell, shown
+from onnxopt.report.text import cell, empty_table, shown
 from onnxopt.report.units import amount, change, size
 
 if TYPE_CHECKING:
@@ -24,12 +24,10 @@ _WIDTH = 92
 
 def before_after(summary: Summary) -> RenderableType:
     """A panel of at most 100 columns."""
-    from rich import box
     from rich.console import Group
     from rich.panel import Panel
-    from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+    table = empty_table()
     table.add_column("", min_width=20, max_width=40, no_wrap=True)
     for heading in ("before", "after"):
         table.add_column(heading, justify="right", no_wrap=True, min_width=10)

@@ -12,7 +12,7 @@ from onnxopt.pipeline.options import options_of
 from onnxopt.pipeline.pipeline import parse_pipeline
 from onnxopt.pipeline.presets import PRESETS
 from onnxopt.pipeline.registry import BUILT_IN, Registry
-from onnxopt.report.text import cell
+from onnxopt.report.text import cell, empty_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -158,10 +158,7 @@ def _promise(preserves: str) -> Text:
 
 
 def _table(*headings: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+    table = empty_table()
     for index, heading in enumerate(headings):
         table.add_column(heading, no_wrap=index == 0, overflow="fold")
     return table

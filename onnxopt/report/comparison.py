@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from onnxopt.report.figures import difference_json
-from onnxopt.report.text import cell
+from onnxopt.report.text import cell, empty_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,11 +19,9 @@ _NUMBERS = ("largest difference", "of its range", "SNR")
 
 def comparison_table(comparison: Comparison) -> RenderableType:
     """A row for each output: the worst over all samples. At most 100 columns."""
-    from rich import box
     from rich.console import Group
-    from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+    table = empty_table()
     for heading in ("output", *_NUMBERS, "verdict"):
         table.add_column(heading, justify="right" if heading in _NUMBERS else "left", overflow="fold")
     for found in comparison.differences:

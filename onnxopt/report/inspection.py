@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from onnxopt.report.figures import costs_json
 from onnxopt.report.node import declared, value_facts
-from onnxopt.report.text import cell, shown
+from onnxopt.report.text import cell, empty_table, shown
 from onnxopt.report.units import amount, size
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def inspection(graph: ir.Graph, dims: Mapping[str, int] | None = None) -> dict[s
         "functions": [f"{function.domain}::{function.name}" for function in graph.functions],
         "subgraphs": sum(1 for _ in ir.every_graph(graph)) - 1 - len(graph.functions),
         "depth": depth(graph),
-        "costs": costs_json(costs(graph, dims)),
+        "costs": costs(graph, dims).to_json(),
         "largest_weights": [
             {"name": weight.name, "dtype": str(weight.dtype), "shape": list(weight.shape), "bytes": weight.nbytes}
             for weight in largest
@@ -121,10 +120,7 @@ def _weights(largest: list[dict[str, Any]]) -> Table:
 
 
 def _table(headings: tuple[str, ...]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+    table = empty_table()
     for heading in headings:
         right = heading in ("nodes", "MACs", "size")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")

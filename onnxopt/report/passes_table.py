@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Literal
 
-from onnxopt.report.text import cell
+from onnxopt.report.text import cell, empty_table
 from onnxopt.report.units import amount, size
 
 if TYPE_CHECKING:
@@ -41,10 +41,7 @@ def passes_table(summary: Summary) -> RenderableType:
 
 
 def _empty() -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim", padding=(0, 1, 0, 0))
+    table = empty_table(padding=(0, 1, 0, 0))
     for heading, width in _COLUMNS.items():
         justify: Literal["left", "right"] = "left" if heading == "pass" else "right"
         table.add_column(heading, justify=justify, no_wrap=heading != "pass", min_width=width)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from onnxopt.report.figures import costs_json, verified_json
+from onnxopt.report.figures import verified_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -44,7 +44,7 @@ class Summary:
             "pipeline": str(self.result.pipeline.expand()),
             "verified": None if self.last is None else verified_json(self.last),
             "not_verified": sorted(self.result.skipped),
-            "costs": costs_json(self.after),
+            "costs": self.after.to_json(),
         }
 
     def table(self) -> RenderableType:
@@ -66,8 +66,8 @@ class Summary:
             "model": self.result.source.name,
             "pipeline": str(self.result.pipeline),
             "expanded": str(self.result.pipeline.expand()),
-            "before": costs_json(self.before),
-            "after": costs_json(self.after),
+            "before": self.before.to_json(),
+            "after": self.after.to_json(),
             "difference": difference(self.result),
             "passes": [
                 {
@@ -85,8 +85,8 @@ class Summary:
                     "index": timed.run.index,
                     "pass": timed.run.text,
                     "seconds": timed.run.seconds,
-                    "before": costs_json(timed.before),
-                    "after": costs_json(timed.after),
+                    "before": timed.before.to_json(),
+                    "after": timed.after.to_json(),
                 }
                 for timed in self.timed
             ],

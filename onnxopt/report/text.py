@@ -1,4 +1,4 @@
-"""Names of any length and content as one cell of a table, and tables as HTML."""
+"""Tables, names of any length and content as one cell of them, and tables as HTML."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
     from rich.text import Text
 
 _WIDEST = 60
@@ -26,6 +27,14 @@ def cell(text: object, style: str = "", width: int = _WIDEST) -> Text:
     from rich.text import Text
 
     return Text(shown(str(text), width), style)
+
+
+def empty_table(padding: tuple[int, int, int, int] = (0, 1, 0, 1)) -> Table:
+    """An empty table in the style of all reports; the padding of a cell is top, right, bottom, left."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim", padding=padding)
 
 
 def html(what: RenderableType) -> str:

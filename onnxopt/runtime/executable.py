@@ -11,7 +11,7 @@ import onnx
 from onnx import ModelProto
 
 from onnxopt import ir
-from onnxopt.runtime.session import Session
+from onnxopt.ir.weights import weights
 
 _IN_MEMORY = 1_000_000_000
 """Bytes of weights up to which a model is handed over in memory; a larger one goes through a file."""
@@ -20,21 +20,13 @@ _IN_MEMORY = 1_000_000_000
 @contextmanager
 def executable(graph: ir.Graph) -> Iterator[ModelProto | Path]:
     """The model of a graph: the proto itself, or the path of a file that is gone when the block ends."""
-    if _weight_bytes(graph) <= _IN_MEMORY:
+    if sum(constant.nbytes for constant in weights(graph)) <= _IN_MEMORY:
         yield ir.to_proto(graph)
         return
     with TemporaryDirectory(prefix="onnxopt-") as folder:
         path = Path(folder) / "model.onnx"
         ir.save(graph, path, sync=False)
         yield path
-
-
-def _weight_bytes(graph: ir.Graph) -> int:
-    """Bytes of all weights that are written: those that the file had, and those that passes made."""
-    found = {constant for scope in ir.every_graph(graph) for constant in scope.constants}
-    for node in ir.every_node(graph):
-        found.update(value for value in (*node.inputs, *node.attrs.values()) if isinstance(value, ir.Constant))
-    return sum(constant.nbytes for constant in found)
 
 
 def header_of(model: ModelProto | Path) -> ModelProto:
@@ -49,9 +41,3 @@ def complaint(model: ModelProto | Path) -> str:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
         return " ".join(str(error).split())[:300]
     return ""
-
-
-def session_of(graph: ir.Graph, *, optimize: bool = False) -> Session:
-    """A session that runs a graph; see `Session` for the options and errors."""
-    with executable(graph) as model:
-        return Session(model, optimize=optimize)

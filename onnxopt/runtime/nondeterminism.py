@@ -7,13 +7,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, numpy_helper
 
+from onnxopt.ir.purity import DROPOUT_IS_TEST_BELOW, RANDOM, RANDOM_CONTRIB
 from onnxopt.runtime.scopes import Scope, subgraphs
 
-RANDOM_OPS = frozenset(
-    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-)
-"""Of the default domain. A `seed` makes none of them repeatable: onnxruntime draws from a generator per kernel, whose
-place among the others changes with the graph."""
 _DEFAULT_DOMAIN = ("", "ai.onnx")
 _SMALL = 16
 """Constants above this many elements decide no Dropout."""
@@ -98,10 +94,10 @@ class _Flow:
 
     def _draws(self, node: NodeProto, names: _Names) -> bool:
         if node.domain not in _DEFAULT_DOMAIN:
-            return False
+            return node.domain == "com.microsoft" and node.op_type in RANDOM_CONTRIB
         if node.op_type != "Dropout":
-            return node.op_type in RANDOM_OPS
-        if self.opset < 7:  # Dropout-1 and -6 train unless `is_test`
+            return node.op_type in RANDOM
+        if self.opset < DROPOUT_IS_TEST_BELOW:  # Dropout-1 and -6 train unless `is_test`
             return not any(attribute.name == "is_test" and attribute.i for attribute in node.attribute)
         ratio, training = (*node.input, "", "", "")[1:3]  # inputs since Dropout-12
         return bool(training) and names.truth(training) is not False and (not ratio or names.truth(ratio) is not False)

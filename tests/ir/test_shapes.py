@@ -223,6 +223,17 @@ def test_a_node_without_a_required_input_is_a_problem_and_no_crash_of_onnx() -> 
     assert declared(graph) == {"y": "?", "m": "?", "z": "float32[2,3]"}
 
 
+@pytest.mark.parametrize(("trips", "condition"), [("m", ""), ("", "c"), ("m", "c"), ("", "")])
+def test_what_a_loop_without_trip_count_or_condition_gives_out_is_inferred(trips: str, condition: str) -> None:
+    graph = parse(f"""g (float[N,4] x, int64 m, bool c) => (y, z) {{
+        y, z = Loop<body = body (int64 i, bool again, float[N,4] v) => (bool again_out, float[N,4] w, float[N,4] s) {{
+            again_out = Identity(again)  w = Neg(v)  s = Abs(v)
+        }}>({trips or '""'}, {condition or '""'}, x)
+    }}""")
+    assert infer_shapes(graph).problems == []
+    assert [declared(graph)[name] for name in "yz"] == ["float32", "float32[?,N,4]"]
+
+
 def test_large_one_dimensional_values_do_not_cost_memory() -> None:
     graph = parse("g (float[1000000000000] x) => (y, n) { y = Mul(x, x)  n = NonZero(x) }")
     inference = infer_shapes(graph)

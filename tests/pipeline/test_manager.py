@@ -9,7 +9,9 @@ import pytest
 from onnxopt import ir
 from onnxopt.errors import BadData, PassFailed
 from onnxopt.pipeline.base import Context, Pass
+from onnxopt.pipeline.instruments.claims import Claims
 from onnxopt.pipeline.instruments.stop_before import StopBefore
+from onnxopt.pipeline.instruments.verify import Verify
 from onnxopt.pipeline.manager import Instrument, Manager, PassRun
 from onnxopt.pipeline.pipeline import Pipeline, Preset, Repeat
 from tests.passes.checks import run as run_model
@@ -164,10 +166,10 @@ def test_a_pass_that_forgets_to_return_is_told_so() -> None:
 
 def test_numpy_booleans_are_claims_too() -> None:
     @dataclass(frozen=True)
-    class Claims(planted.Denies):
+    class SaysInNumpy(planted.Denies):
         says = np.True_
 
-    manager, _ = run(Claims())
+    manager, _ = run(SaysInNumpy())
     assert manager.runs[0].changed is True
 
 
@@ -176,6 +178,14 @@ def test_a_graph_that_a_pass_left_unsorted_is_sorted_for_the_next() -> None:
     assert graph.nodes[0].name == "first"
     names = [node.outputs[0].name for node in graph.nodes]
     assert names.index("b") < names.index("c") < names.index("y")
+
+
+def test_a_file_out_of_order_is_in_order_before_anyone_watches() -> None:
+    """Else the first pass, which changes nothing, would be taken for the one that moved the nodes."""
+    graph = planted.graph()
+    graph.nodes.reverse()
+    Manager([Claims(), Verify()]).run(graph, pipeline(Nothing()), Context())
+    assert graph.nodes[0].name == "first"
 
 
 def test_a_cycle_is_the_fault_of_the_pass_that_made_it() -> None:
