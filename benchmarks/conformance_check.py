@@ -62,7 +62,8 @@ def check(case: Case, passes: str) -> Result:
         result.facts.append("changed")
     if again.context.rewrites or fingerprint(again.graph) != fingerprint(run.graph):
         result.facts.append("not idempotent")
-        result.why = f"a second run: {again.context.rewrites[0] if again.context.rewrites else 'other fingerprint'}"
+        first = next((f"{r.pass_name}: {r.where}: {r.what}" for r in again.context.rewrites), "other fingerprint")
+        result.why = f"a second run: {first}"
     result.removed = len(case.model.graph.node) - len(after.graph.node)
     if reason := _interface_change(case.model, after) or _new_complaint(case.model, after):
         result.verdict, result.why = WRONG, reason

@@ -103,12 +103,17 @@ def _figures(found: dict[str, Any]) -> tuple[str, ...]:
     relative = last.get("largest_relative")
     return (
         _moved(str(one["nodes"]), str(other["nodes"])),
-        _moved(f"{one['macs'] / 1e6:.2f} M", f"{other['macs'] / 1e6:.2f} M"),
+        _moved(_macs(one), _macs(other)),
         _moved(f"{one['weight_bytes'] / 1e3:.1f} KB", f"{other['weight_bytes'] / 1e3:.1f} KB"),
         str(len(compared)),
         f"{max((worst['largest_absolute'] for worst in compared), default=0.0):.2g}",
         "" if relative is None else f"{relative:.2g}",
     )
+
+
+def _macs(costs: dict[str, Any]) -> str:
+    """With a mark where some are not in the figure, since the model leaves sizes open."""
+    return f"{'>= ' if costs['uncounted'] else ''}{costs['macs'] / 1e6:.2f} M"
 
 
 def _moved(before: str, after: str) -> str:
