@@ -15,6 +15,7 @@ from onnx.backend.test.loader import load_model_tests
 
 from onnxopt import ir
 from onnxopt.ir.diff import Change, Delta, GraphDiff, Kind, NodeDiff, ScopeDiff, WeightDiff
+from tests.conformance import model_of
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17]>'
 TEXT = """<ir_version: 8, opset_import: ["" : 17, "local" : 1]>
@@ -377,7 +378,7 @@ def test_a_difference_is_empty_exactly_where_the_fingerprints_are_equal() -> Non
     ]
     rng = random.Random(0)
     for case in rng.sample(cases, 50):
-        before = ir.from_proto(case.model or onnx.load(Path(str(case.model_dir)) / "model.onnx"))
+        before = ir.from_proto(model_of(case))
         after = before.copy()
         assert ir.diff(before, after).is_empty
         mutate = rng.choice(MUTATIONS)

@@ -15,6 +15,7 @@ from onnx.backend.test.loader import load_model_tests
 
 from onnxopt import ir
 from onnxopt.errors import BadModel
+from tests.conformance import model_of
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17, "local" : 1], metadata_props: ["a": "1", "b": "2"],
  producer_name: "p">
@@ -218,7 +219,7 @@ def test_conformance_models_have_the_fingerprint_of_their_round_trip() -> None:
     ]
     seen: dict[str, str] = {}
     for case in random.Random(0).sample(cases, 60):
-        proto = case.model or onnx.load(Path(str(case.model_dir)) / "model.onnx")
+        proto = model_of(case)
         found = fingerprint(proto)
         assert fingerprint(ir.to_proto(ir.from_proto(proto))) == found
         seen[case.name] = found

@@ -17,6 +17,7 @@ from onnx.backend.test.loader import load_model_tests
 
 from benchmarks.same_model import difference
 from onnxopt import ir
+from tests.conformance import model_of
 
 DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
 FLOAT = TensorProto.FLOAT
@@ -58,7 +59,7 @@ def small_model(**fields: object) -> ModelProto:
 def node_models() -> list[tuple[str, ModelProto]]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return [(case.name, case.model) for case in load_model_tests(kind="node")]
+        return [(case.name, model_of(case)) for case in load_model_tests(kind="node")]
 
 
 def test_every_tenth_conformance_model(node_models: list[tuple[str, ModelProto]], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from onnxopt import ir
 from onnxopt.ir.shapes import Inference, infer, infer_shapes
 from onnxopt.ir.skeleton import Facts
 from onnxopt.ir.values import Values
+from tests.conformance import model_of
 
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 
@@ -261,8 +262,7 @@ def test_infer_tells_without_touching_the_graph() -> None:
 
 
 def small_models() -> list[onnx.ModelProto]:
-    tests = load_model_tests(kind="simple")
-    return [test.model or onnx.load(f"{test.model_dir}/model.onnx") for test in tests]
+    return [model_of(case) for case in load_model_tests(kind="simple")]
 
 
 def untyped(graph: onnx.GraphProto) -> None:

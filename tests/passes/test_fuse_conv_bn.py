@@ -7,23 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxopt import ir
 from onnxopt.passes.fuse_conv_bn import FuseConvBn
 from tests.passes.checks import check_golden, check_pass, check_refusal, parse
+from tests.passes.conv_bn import BN, DATA, conv_bn, weight
 from tests.passes.random_weights import ops, random_layers, random_model
 
 FUSE = FuseConvBn()
-BN = "float[4] s, float[4] b, float[4] m, float[4] var"
-DATA = "float[2,3,7,6] x"
-
-
-def conv_bn(body: str, weights: str = "float[4,3,3,3] w", *, opset: int = 17) -> ir.Graph:
-    """A model of data `x`, weights, per-channel parameters `s b m var`, output `y`."""
-    return random_layers(body, f"{weights}, {BN}", opset=opset, data=DATA)
-
-
-def weight(graph: ir.Graph, node: int = 0, index: int = 1) -> np.ndarray:
-    return np.asarray(graph.nodes[node].inputs[index].read())
 
 
 # --- what is folded

@@ -11,20 +11,10 @@ from onnx.reference import ReferenceEvaluator
 from onnxopt import ir
 from onnxopt.passes.fuse_conv_bn import FuseConvBn
 from tests.passes.checks import check_pass, random_feeds, run, run_pass
+from tests.passes.conv_bn import BN, conv_bn, weight
 from tests.passes.random_weights import ops, random_layers, random_model, random_proto
 
 FUSE = FuseConvBn()
-BN = "float[4] s, float[4] b, float[4] m, float[4] var"
-DATA = "float[2,3,7,6] x"
-
-
-def conv_bn(body: str, weights: str = "float[4,3,3,3] w", *, opset: int = 17) -> ir.Graph:
-    """A model of data `x`, weights, per-channel parameters `s b m var`, output `y`."""
-    return random_layers(body, f"{weights}, {BN}", opset=opset, data=DATA)
-
-
-def weight(graph: ir.Graph, node: int = 0, index: int = 1) -> np.ndarray:
-    return np.asarray(graph.nodes[node].inputs[index].read())
 
 
 def test_the_layer_keeps_its_name_and_the_last_tensor_its_own() -> None:
