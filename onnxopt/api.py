@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxopt.errors import BadOption, CheckFailed, OnnxoptError, PassFailed
-from onnxopt.pipeline.backend import Emission, backend_class
+from onnxopt.pipeline.backend import Emission
 from onnxopt.pipeline.base import Context
 from onnxopt.pipeline.instruments.claims import Claims
 from onnxopt.pipeline.instruments.verify import Verified, Verify
@@ -18,6 +18,7 @@ from onnxopt.pipeline.pipeline import Pipeline
 from onnxopt.pipeline.recipe import Recipe
 from onnxopt.pipeline.reproducer import flags, write_reproducer
 from onnxopt.pipeline.source import Source
+from onnxopt.pipeline.target import target_class
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -110,9 +111,9 @@ class RunRequest:
         """
         from onnxopt import ir
 
-        if self.target is not None:
-            backend_class(self.target)
         ctx = self.context = Context(self.target, self.data, self.limit, self.report_progress)
+        if self.target is not None:
+            ctx.dialect = target_class(self.target).dialect()
         manager = Manager([*self.instruments, *([self.verify] if self.verify else [])])
         graph = self.source.load()
         nodes = sum(len(scope.nodes) for scope in ir.every_graph(graph))

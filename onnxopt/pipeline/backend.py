@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pkgutil
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +14,13 @@ from onnxopt import strict_json
 from onnxopt.atomic import replacing
 from onnxopt.errors import BadModel, BadOption
 from onnxopt.pipeline import grammar
-from onnxopt.pipeline.defined import defined_in
 from onnxopt.pipeline.options import OptionError, build
 from onnxopt.pipeline.suggest import did_you_mean
+from onnxopt.pipeline.target import Target, target_class, target_names
 
 if TYPE_CHECKING:
     from onnxopt import ir
 
-PACKAGE = "onnxopt.backends"
 _EMISSION = re.compile(r'([\w-]+(?:\{(?:[^"{}]|"(?:[^"\\]|\\.)*")*\})?)=(.+)', re.DOTALL)
 
 
@@ -45,8 +42,8 @@ class Artifact:
 
 
 @dataclass(frozen=True)
-class Backend(ABC):
-    """A target. A subclass is a frozen dataclass whose fields are its options, as with a pass."""
+class Backend(Target, ABC):
+    """A target that can be written. A subclass is a frozen dataclass whose fields are its options, as with a pass."""
 
     @abstractmethod
     def check(self, graph: ir.Graph) -> list[Problem]:
@@ -58,9 +55,8 @@ class Backend(ABC):
 
 
 def backend_names() -> list[str]:
-    """The built-in backends, by file name."""
-    package = import_module(PACKAGE)
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+    """The built-in backends: the targets that can be written."""
+    return [name for name in target_names() if issubclass(target_class(name), Backend)]
 
 
 def backend_class(name: str) -> type[Backend]:
@@ -69,20 +65,13 @@ def backend_class(name: str) -> type[Backend]:
     Raises:
         BadOption: There is none.
     """
-    if name not in backend_names():
-        raise BadOption(f"there is no backend '{name}'" + did_you_mean(name, backend_names(), _known()))
-    try:
-        module = import_module(f"{PACKAGE}.{name}")
-    except ImportError as error:
-        raise BadOption(f"the backend {name} cannot be used here: {error}; install its package") from error
-    found: list[type[Backend]] = defined_in(module, Backend)
-    if len(found) != 1:
-        raise TypeError(f"{module.__name__}: expected one Backend, found {len(found)}")
-    return found[0]
-
-
-def _known() -> str:
-    return f"; there are: {', '.join(backend_names())}"
+    if name not in target_names():
+        known = f"; there are: {', '.join(backend_names())}"
+        raise BadOption(f"there is no backend '{name}'" + did_you_mean(name, backend_names(), known))
+    found = target_class(name)
+    if not issubclass(found, Backend):
+        raise BadOption(f"graphs are prepared for {name} (--target {name}), but it cannot be written yet")
+    return found
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from onnxopt.pipeline.dialect import ONNXRUNTIME, Dialect
 
 if TYPE_CHECKING:
     from onnxopt import ir
@@ -80,6 +82,9 @@ class Context:
     """Figures by `pass: what`."""
     warnings: list[str] = field(default_factory=list)
     """What the user should know though nothing failed, one line each."""
+    dialect: Dialect = ONNXRUNTIME
+    """How the target likes things to be spelled."""
+    _analyses: dict[Any, tuple[ir.Graph, Any]] = field(default_factory=dict, repr=False)
 
     def allow(self, what: str, node: ir.Node | str = "") -> bool:
         """Ask before each single rewrite of `node`; an allowed one is recorded.
@@ -105,6 +110,22 @@ class Context:
         line = f"{self.current}: {message}" if self.current else message
         if line not in self.warnings:
             self.warnings.append(line)
+
+    def analysis(self, kind: Callable[[ir.Graph], T], graph: ir.Graph) -> T:
+        """What `kind(graph)` finds, worked out once for as long as the graph stays as it is.
+
+        The manager forgets it after a pass that changed something; a pass that goes on working after a change of its
+        own says `forget` first.
+        """
+        known = self._analyses.get(kind)
+        if known is None or known[0] is not graph:
+            known = self._analyses[kind] = (graph, kind(graph))
+        found: T = known[1]
+        return found
+
+    def forget(self) -> None:
+        """Drop every analysis: the graph has changed."""
+        self._analyses.clear()
 
     def progress(self, items: Iterable[T], what: str, total: int) -> Iterable[T]:
         """Yield `items`, reporting how many of `total` are done."""

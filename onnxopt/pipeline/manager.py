@@ -151,6 +151,7 @@ def _execute(run: PassRun, graph: ir.Graph, ctx: Context) -> bool:
         raise PassFailed(f"{who} returned None; a pass returns whether it changed anything")
     if not changed:
         return False
+    ctx.forget()
     try:
         ir.adopt(graph)
         ir.sort(graph)

@@ -7,11 +7,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from onnxopt.errors import BadPipeline
-from onnxopt.pipeline.backend import backend_class
+from onnxopt.pipeline.backend import Backend
 from onnxopt.pipeline.options import options_of
 from onnxopt.pipeline.pipeline import parse_pipeline
 from onnxopt.pipeline.presets import PRESETS
 from onnxopt.pipeline.registry import BUILT_IN, Registry
+from onnxopt.pipeline.target import target_class
 from onnxopt.report.text import cell, empty_table
 
 if TYPE_CHECKING:
@@ -60,14 +61,22 @@ def facts_of_preset(name: str, registry: Registry) -> Facts:
     return {"name": name, "pipeline": PRESETS[name], "expanded": expanded}
 
 
-def facts_of_backend(name: str) -> Facts:
-    """A backend with its options.
+def facts_of_target(name: str) -> Facts:
+    """A target with its options, and how it likes computations to be spelled.
 
     Raises:
         BadOption: There is none of that name, or its package is missing.
     """
-    owner = backend_class(name)
-    return {"name": name, "doc": inspect.cleandoc(owner.__doc__ or ""), "options": _options(owner)}
+    owner = target_class(name)
+    dialect = owner.dialect()
+    return {
+        "name": name,
+        "doc": inspect.cleandoc(owner.__doc__ or ""),
+        "emits": issubclass(owner, Backend),
+        "options": _options(owner),
+        "one node for": sorted(dialect.composites),
+        "left spelled out": sorted(dialect.fused),
+    }
 
 
 def _options(owner: type) -> list[Facts]:
@@ -103,7 +112,7 @@ def passes_view(facts: Facts) -> RenderableType:
 
 
 def pass_view(facts: Facts) -> RenderableType:
-    """A pass, preset or backend with its docstring and options."""
+    """A pass, preset or target with its docstring and options."""
     from rich.console import Group
     from rich.text import Text
 
@@ -118,6 +127,9 @@ def pass_view(facts: Facts) -> RenderableType:
     parts: list[RenderableType] = [title]
     for paragraph in _paragraphs(facts["doc"]):
         parts += ["", paragraph]
+    for key in ("one node for", "left spelled out"):
+        if facts.get(key):
+            parts += ["", Text(f"{key}: {', '.join(facts[key])}")]
     if facts["options"]:
         table = _table("option", "default", "type", "")
         for option in facts["options"]:
@@ -132,9 +144,9 @@ def pass_view(facts: Facts) -> RenderableType:
     return Group(*parts)
 
 
-def backends_view(listed: list[Facts]) -> RenderableType:
-    """A row for each backend."""
-    table = _table("backend", "what it writes", "options")
+def targets_view(listed: list[Facts]) -> RenderableType:
+    """A row for each target."""
+    table = _table("target", "", "options")
     for facts in listed:
         options = ", ".join(f"{option['name']}={option['default'] or ''}" for option in facts["options"])
         table.add_row(cell(facts["name"], "bold"), cell(facts["doc"].partition("\n")[0], "", 300), cell(options))

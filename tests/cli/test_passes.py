@@ -93,7 +93,8 @@ def test_a_broken_package_does_not_hide_the_other_passes(
 
 def test_backends(onnxopt: Command) -> None:
     assert "onnx" in onnxopt("backends").out
-    told = onnxopt("backends", "--json").json()["backends"]
-    assert told[0]["name"] == "onnx" and told[0]["options"][0]["name"] == "external-data"
+    told = {facts["name"]: facts for facts in onnxopt("backends", "--json").json()["backends"]}
+    assert told["onnx"]["options"][0]["name"] == "external-data" and told["onnx"]["emits"]
+    assert "Gelu" in told["qnn"]["one node for"] and not told["qnn"]["emits"]
     assert "external-data" in onnxopt("backends", "onnx").out
     assert onnxopt("backends", "onnx", "--json").json()["name"] == "onnx"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from onnxopt import ir
 from onnxopt.pipeline.base import Context, Pass, describe
 from tests.pipeline import planted
 
@@ -59,3 +60,20 @@ def test_a_node_without_a_name_is_described_by_its_first_output() -> None:
     node = planted.graph().nodes[0]
     node.name = ""
     assert describe(node) == "Mul -> a"
+
+
+def test_an_analysis_is_kept_until_the_graph_changes() -> None:
+    graph, other = ir.Graph(), ir.Graph()
+    ctx, asked = Context(), []
+
+    def nodes(of: ir.Graph) -> int:
+        asked.append(of)
+        return len(of.nodes)
+
+    assert ctx.analysis(nodes, graph) == ctx.analysis(nodes, graph) == 0
+    assert asked == [graph]
+    ctx.analysis(nodes, other)
+    assert asked == [graph, other]
+    ctx.forget()
+    ctx.analysis(nodes, other)
+    assert asked == [graph, other, other]

@@ -1,0 +1,66 @@
+"""How a target likes a computation to be spelled: data that passes ask before they choose between two spellings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Composite: TypeAlias = Literal[
+    "Gelu",
+    "Gemm",
+    "GlobalAveragePool",
+    "GroupNormalization",
+    "HardSigmoid",
+    "HardSwish",
+    "InstanceNormalization",
+    "LayerNormalization",
+    "LpNormalization",
+    "Mish",
+    "RMSNormalization",
+    "Softmax",
+    "Swish",
+]
+"""Operators that exporters also spell out in simpler ones."""
+
+Spelling: TypeAlias = Literal["attention", "bias-gelu", "gelu", "matmul-add"]
+"""Groups of nodes that an engine finds and computes as one.
+
+`attention`: MatMul, scale, mask, Softmax, MatMul with the Reshapes and Transposes of the heads; `gelu`: Gelu by Erf or
+Tanh; `bias-gelu`: the same behind an Add of a vector; `matmul-add`: MatMul of rank 3 and more behind which a bias is
+added.
+"""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The preferences of one target."""
+
+    composites: tuple[Composite, ...] = ()
+    fused: tuple[Spelling, ...] = ()
+
+    def takes(self, op: Composite) -> bool:
+        """Whether the target likes this operator as one node, where the model's opset has it."""
+        return op in self.composites
+
+    def keeps(self, spelling: Spelling) -> bool:
+        """Whether the target's engine finds this spelling by itself, so that passes leave it as it is."""
+        return spelling in self.fused
+
+
+ONNXRUNTIME = Dialect(
+    (
+        "Gemm",
+        "GlobalAveragePool",
+        "HardSigmoid",
+        "HardSwish",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "LpNormalization",
+        "Mish",
+        "RMSNormalization",
+        "Softmax",
+        "Swish",
+    ),
+    ("attention", "bias-gelu", "gelu", "matmul-add"),
+)
+"""What onnxruntime fuses stays as it is; also what a graph for no target in particular is spelled in."""

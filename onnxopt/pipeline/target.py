@@ -1,0 +1,50 @@
+"""What a target is to the passes that prepare a graph for it."""
+
+from __future__ import annotations
+
+import pkgutil
+from dataclasses import dataclass
+from importlib import import_module
+
+from onnxopt.errors import BadOption
+from onnxopt.pipeline.defined import defined_in
+from onnxopt.pipeline.dialect import ONNXRUNTIME, Dialect
+from onnxopt.pipeline.suggest import did_you_mean
+
+PACKAGE = "onnxopt.backends"
+"""A module for each target, named like it."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target that graphs are prepared for. One that can also be written is a `Backend`."""
+
+    @classmethod
+    def dialect(cls) -> Dialect:
+        """How it likes computations to be spelled; as onnxruntime does where it does not say."""
+        return ONNXRUNTIME
+
+
+def target_names() -> list[str]:
+    """The built-in targets, by file name."""
+    package = import_module(PACKAGE)
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+
+
+def target_class(name: str) -> type[Target]:
+    """The target of that name.
+
+    Raises:
+        BadOption: There is none, or a package that it needs is not installed.
+    """
+    if name not in target_names():
+        known = f"; there are: {', '.join(target_names())}"
+        raise BadOption(f"there is no target '{name}'" + did_you_mean(name, target_names(), known))
+    try:
+        module = import_module(f"{PACKAGE}.{name}")
+    except ImportError as error:
+        raise BadOption(f"the target {name} cannot be used here: {error}; install its package") from error
+    found: list[type[Target]] = defined_in(module, Target)
+    if len(found) != 1:
+        raise TypeError(f"{module.__name__}: expected one Target, found {len(found)}")
+    return found[0]
