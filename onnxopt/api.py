@@ -113,7 +113,7 @@ class RunRequest:
 
         ctx = self.context = Context(self.target, self.data, self.limit, self.report_progress)
         if self.target is not None:
-            ctx.dialect = target_class(self.target).dialect()
+            target_class(self.target)
         manager = Manager([*self.instruments, *([self.verify] if self.verify else [])])
         graph = self.source.load()
         nodes = sum(len(scope.nodes) for scope in ir.every_graph(graph))

@@ -10,13 +10,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from onnxopt.pipeline.dialect import ONNXRUNTIME, Dialect
+from onnxopt.pipeline.target import target_class
 
 if TYPE_CHECKING:
     from onnxopt import ir
     from onnxopt.data import DataSet
+    from onnxopt.pipeline.dialect import Dialect
 
 T = TypeVar("T")
+
+_ANY = "onnx"
+"""The target of a graph for none in particular."""
 
 
 class Preserves(enum.Enum):
@@ -82,9 +86,16 @@ class Context:
     """Figures by `pass: what`."""
     warnings: list[str] = field(default_factory=list)
     """What the user should know though nothing failed, one line each."""
-    dialect: Dialect = ONNXRUNTIME
-    """How the target likes things to be spelled."""
     _analyses: dict[Any, tuple[ir.Graph, Any]] = field(default_factory=dict, repr=False)
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the target likes things to be spelled; onnxruntime where there is none.
+
+        Raises:
+            BadOption: There is no such target.
+        """
+        return target_class(self.target or _ANY).dialect()
 
     def allow(self, what: str, node: ir.Node | str = "") -> bool:
         """Ask before each single rewrite of `node`; an allowed one is recorded.

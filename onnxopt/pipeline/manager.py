@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from onnxopt import ir
 
 
+def text_of(pass_: Pass) -> str:
+    """A pass as a pipeline names it, options included."""
+    return pass_.pass_name() + format_options(pass_)
+
+
 @dataclass
 class PassRun:
     """One execution of one pass, as it is going on or as it went."""
 
     index: int
-    """Its number in the run, from 1; the rounds of a `repeat` count on."""
+    """Its number in the run, from 1; the rounds of a `repeat` count on, but for passes that have nothing new to see."""
     pass_: Pass
     changed: bool = False
     skipped: bool = False
@@ -43,7 +48,7 @@ class PassRun:
     @property
     def text(self) -> str:
         """The pass as a pipeline names it, options included."""
-        return self.name + format_options(self.pass_)
+        return text_of(self.pass_)
 
 
 class Instrument:
@@ -78,6 +83,10 @@ class Manager:
     """Every pass that was reached, in order."""
     current: PassRun | None = None
     """The pass that is running or being looked at; None before the first and after the last."""
+    _changes: int = 0
+    """How many passes changed the graph so far."""
+    _idle: dict[str, int] = field(default_factory=dict)
+    """What `_changes` was when a pass, by its text, last found nothing to do."""
 
     def run(self, graph: ir.Graph, pipeline: Pipeline, ctx: Context) -> None:
         """Run every pass of `pipeline`.
@@ -107,9 +116,16 @@ class Manager:
                     if not self._run_all(graph, step.pipeline, ctx):
                         break
                     changed = True
-            elif isinstance(step, Pass):
+            elif isinstance(step, Pass) and self._has_news(step):
                 changed |= self._run_one(graph, step, ctx)
         return changed
+
+    def _has_news(self, pass_: Pass) -> bool:
+        """Whether the graph changed since this pass, with these options, had nothing to do on it.
+
+        The last round of a `repeat` would otherwise run every pass only to see that.
+        """
+        return self._idle.get(text_of(pass_)) != self._changes
 
     def _run_one(self, graph: ir.Graph, pass_: Pass, ctx: Context) -> bool:
         run = PassRun(len(self.runs) + 1, pass_, first_rewrite=len(ctx.rewrites))
@@ -133,6 +149,10 @@ class Manager:
             run.rewrites = len(ctx.rewrites) - run.first_rewrite
         for instrument in self.instruments:
             instrument.after(run, graph, ctx)
+        if run.changed:
+            self._changes += 1
+        else:
+            self._idle[run.text] = self._changes
         return run.changed
 
 

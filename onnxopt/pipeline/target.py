@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pkgutil
 from dataclasses import dataclass
 from importlib import import_module
@@ -31,6 +32,7 @@ def target_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
 
 
+@functools.cache
 def target_class(name: str) -> type[Target]:
     """The target of that name.
 

@@ -75,7 +75,12 @@ def test_a_run_knows_its_text_its_rewrites_and_its_seconds() -> None:
 def test_repeat_stops_when_a_round_changes_nothing() -> None:
     manager, graph = run(repeat(Annotate(rounds=3), Nothing()))
     assert graph.metadata_props["rounds"] == "3"
-    assert [r.changed for r in manager.runs] == [True, False] * 3 + [False, False]
+    assert [r.changed for r in manager.runs] == [True, False] * 3 + [False]  # the second has seen this very graph
+
+
+def test_a_pass_that_had_nothing_to_do_runs_again_once_the_graph_changed() -> None:
+    manager, _ = run(Nothing(), Nothing(), Annotate(), Nothing())
+    assert [r.name for r in manager.runs] == ["nothing", "annotate", "nothing"]
 
 
 def test_repeat_stops_after_its_most_rounds() -> None:
