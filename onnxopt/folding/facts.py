@@ -28,6 +28,7 @@ class Facts:
         self.values: dict[Tensor, Array] = {}
         """Values computed so far."""
         self._protos: dict[Tensor, TensorProto] = {}
+        self._dims: dict[Tensor, tuple[int, ...]] = {}
 
     def leaf(self, tensor: Tensor) -> Constant | None:
         """The constant whose value the model gives to a tensor; None where it has to be computed."""
@@ -46,8 +47,13 @@ class Facts:
 
     def dims(self, tensor: Tensor) -> tuple[int, ...] | None:
         """The shape of a tensor; None unless every dimension is a known number."""
-        known = self.type(tensor)
-        return self.shapes.get(tensor) if known is None else static_dims(known)
+        dims = self._dims.get(tensor)
+        if dims is None:
+            known = self.type(tensor)
+            dims = self.shapes.get(tensor) if known is None else static_dims(known)
+            if dims is not None:  # once all are known, they stay
+                self._dims[tensor] = dims
+        return dims
 
     def proto(self, tensor: Tensor) -> TensorProto | None:
         """A small value as shape inference takes it; None where it is large or not at hand."""
@@ -79,8 +85,7 @@ class Facts:
 
     def nbytes(self, tensor: Tensor) -> int:
         """Bytes that a tensor of known type and shape takes in a file; strings count nothing."""
-        known = self.type(tensor)
-        dims = None if known is None else static_dims(known)
+        known, dims = self.type(tensor), self.dims(tensor)
         if known is None or dims is None:
             raise ValueError(f"the size of '{tensor.name}' is not known")
         return dtypes.stored_bytes(known.tensor_type.elem_type, math.prod(dims)) or 0

@@ -117,8 +117,11 @@ class Graph(gs.Graph):  # type: ignore[misc]
     def subgraphs(self, recursive: bool = False) -> Iterator[Graph]:
         """The graphs in the attributes of its nodes, and with `recursive` those inside them."""
         for node in self.nodes:
-            if node.attrs:
-                yield from node.subgraphs(recursive)
+            if node.attrs and (graphs := node.graphs()):
+                for graph in graphs:
+                    yield graph
+                    if recursive:
+                        yield from graph.subgraphs(recursive=True)
 
     def copy(self, tensor_map: dict[Tensor, Tensor] | None = None) -> Graph:
         """A complete copy: subgraphs and functions are copied, weights are shared until somebody writes into them.
