@@ -12,6 +12,7 @@ from onnxopt.errors import BadOption, CheckFailed, OnnxoptError, PassFailed
 from onnxopt.pipeline.backend import Emission
 from onnxopt.pipeline.base import Context
 from onnxopt.pipeline.instruments.claims import Claims
+from onnxopt.pipeline.instruments.provenance import Provenance
 from onnxopt.pipeline.instruments.verify import Verified, Verify
 from onnxopt.pipeline.manager import Instrument, Manager, PassRun
 from onnxopt.pipeline.pipeline import Pipeline
@@ -101,6 +102,8 @@ class RunRequest:
     reproducer: Path | None = None
     """Where to write a reproducer when a pass fails; none is written where this is None."""
     report_progress: Callable[[str, int, int], None] | None = None
+    provenance: bool = True
+    """Whether nodes are told, in their metadata, what they were made of and by which rewrites."""
     context: Context = field(default_factory=Context)
 
     def run(self) -> RunResult:
@@ -114,7 +117,8 @@ class RunRequest:
         ctx = self.context = Context(self.target, self.data, self.limit, self.report_progress)
         if self.target is not None:
             target_class(self.target)
-        manager = Manager([*self.instruments, *([self.verify] if self.verify else [])])
+        provenance = [Provenance()] if self.provenance else []
+        manager = Manager([*provenance, *self.instruments, *([self.verify] if self.verify else [])])
         graph = self.source.load()
         nodes = sum(len(scope.nodes) for scope in ir.every_graph(graph))
         try:
@@ -166,6 +170,7 @@ def run(
     limit: int | None = None,
     plugins: Sequence[str | Path] = (),
     instruments: Sequence[Instrument] = (),
+    provenance: bool = True,
     reproducer: str | Path | None = None,
 ) -> RunResult:
     """Push a model through a pipeline of passes.
@@ -181,6 +186,7 @@ def run(
         limit: Allow only so many rewrites.
         plugins: Python files with passes of your own.
         instruments: What else shall watch.
+        provenance: Tell in the metadata of each changed node what it was made of, and by which rewrites.
         reproducer: A folder for the reproducer that a failing pass leaves.
 
     Raises:
@@ -202,6 +208,7 @@ def run(
         instruments,
         recipe.plugins,
         None if reproducer is None else Path(reproducer),
+        provenance=provenance,
     ).run()
 
 

@@ -108,7 +108,7 @@ def test_a_data_set_may_be_given_opened(path: Path, tmp_path: Path) -> None:
 
 
 def test_an_unknown_target_is_refused(path: Path) -> None:
-    with pytest.raises(BadOption, match="there is no backend 'onxn'; did you mean onnx"):
+    with pytest.raises(BadOption, match="there is no target 'onxn'; did you mean onnx"):
         onnxopt.run(path, target="onxn")
 
 

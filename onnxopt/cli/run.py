@@ -32,6 +32,14 @@ def run(
             help="Write an artifact: BACKEND[{options}]=PATH; repeatable.", metavar="B=PATH", rich_help_panel=_OUTPUT
         ),
     ] = None,
+    provenance: Annotated[
+        bool,
+        typer.Option(
+            "--provenance/--no-provenance",
+            help="Tell in each changed node's metadata what it was made of.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = True,
     json: given.Json = False,
     verify_each: Annotated[
         bool,
@@ -107,6 +115,7 @@ def run(
         plugins=recipe.plugins,
         reproducer=reproducer,
         report_progress=progress.report,
+        provenance=provenance,
     )
     with progress:
         result = request.run()

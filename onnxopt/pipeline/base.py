@@ -80,6 +80,8 @@ class Context:
     """The name of the pass that is running."""
     rewrites: list[Rewrite] = field(default_factory=list)
     """Every rewrite so far, in order."""
+    touched: dict[ir.Node, list[str]] = field(default_factory=dict, repr=False)
+    """The nodes that the running pass was allowed to rewrite, and what; the manager clears it before each pass."""
     refusals: list[Rewrite] = field(default_factory=list)
     """Every near match that a pass refused, with its reason as `what`."""
     statistics: Counter[str] = field(default_factory=Counter)
@@ -106,6 +108,8 @@ class Context:
         if self.limit is not None and len(self.rewrites) >= self.limit:
             return False
         self.rewrites.append(Rewrite(self.current, what, describe(node)))
+        if not isinstance(node, str):
+            self.touched.setdefault(node, []).append(what)
         return True
 
     def refuse(self, reason: str, node: ir.Node | str) -> None:

@@ -52,7 +52,7 @@ class PassRun:
 
 
 class Instrument:
-    """Watches a run. It may hold a pass back, and it may raise; it does not edit the graph."""
+    """Watches a run. It may hold a pass back, and it may raise; it does not edit what the graph computes."""
 
     def start(self, graph: ir.Graph, ctx: Context) -> None:
         """Before the first pass."""
@@ -105,6 +105,7 @@ class Manager:
         with gc_spared():
             self._run_all(graph, pipeline.expand(), ctx)
         self.current, ctx.current = None, ""
+        ctx.touched.clear()
         for instrument in self.instruments:
             instrument.finish(graph, ctx)
 
@@ -131,6 +132,7 @@ class Manager:
         run = PassRun(len(self.runs) + 1, pass_, first_rewrite=len(ctx.rewrites))
         self.runs.append(run)
         self.current, ctx.current = run, run.name
+        ctx.touched.clear()
         if not all(instrument.should_run(run, graph, ctx) for instrument in self.instruments):
             run.skipped = True
             return False
