@@ -14,6 +14,7 @@ from onnxopt.pipeline.base import Context
 from onnxopt.pipeline.instruments.claims import Claims
 from onnxopt.pipeline.instruments.provenance import Provenance
 from onnxopt.pipeline.instruments.verify import Verified, Verify
+from onnxopt.pipeline.latency_guard import LatencyGuard
 from onnxopt.pipeline.manager import Instrument, Manager, PassRun
 from onnxopt.pipeline.pipeline import Pipeline
 from onnxopt.pipeline.recipe import Recipe
@@ -49,6 +50,8 @@ class RunResult:
     """The inputs of the comparisons, for people."""
     nodes_before: int = 0
     """Nodes of the input model, all scopes."""
+    latency: LatencyGuard | None = None
+    """What was measured; None where that was not asked for."""
 
     def save(self, path: str | Path) -> None:
         """Write the graph as an ONNX model, atomically.
@@ -104,6 +107,8 @@ class RunRequest:
     report_progress: Callable[[str, int, int], None] | None = None
     provenance: bool = True
     """Whether nodes are told, in their metadata, what they were made of and by which rewrites."""
+    guard: LatencyGuard | None = None
+    """Takes back the passes that make the model slower."""
     context: Context = field(default_factory=Context)
 
     def run(self) -> RunResult:
@@ -118,7 +123,7 @@ class RunRequest:
         if self.target is not None:
             target_class(self.target)
         provenance = [Provenance()] if self.provenance else []
-        manager = Manager([*provenance, *self.instruments, *([self.verify] if self.verify else [])])
+        manager = Manager([*provenance, *self.instruments, *([self.verify] if self.verify else [])], self.guard)
         graph = self.source.load()
         nodes = sum(len(scope.nodes) for scope in ir.every_graph(graph))
         try:
@@ -127,7 +132,7 @@ class RunRequest:
             if remedy := self._remedy(error, manager):
                 raise type(error)(f"{error}\n{remedy}") from error
             raise
-        result = RunResult(graph, self.source, self.pipeline, manager.runs, ctx, nodes_before=nodes)
+        result = RunResult(graph, self.source, self.pipeline, manager.runs, ctx, nodes_before=nodes, latency=self.guard)
         if self.verify is None:
             return result
         return replace(
@@ -171,6 +176,7 @@ def run(
     plugins: Sequence[str | Path] = (),
     instruments: Sequence[Instrument] = (),
     provenance: bool = True,
+    guard_latency: bool = False,
     reproducer: str | Path | None = None,
 ) -> RunResult:
     """Push a model through a pipeline of passes.
@@ -187,6 +193,7 @@ def run(
         plugins: Python files with passes of your own.
         instruments: What else shall watch.
         provenance: Tell in the metadata of each changed node what it was made of, and by which rewrites.
+        guard_latency: Measure the model in onnxruntime round each pass, and take back what makes it slower.
         reproducer: A folder for the reproducer that a failing pass leaves.
 
     Raises:
@@ -209,6 +216,7 @@ def run(
         recipe.plugins,
         None if reproducer is None else Path(reproducer),
         provenance=provenance,
+        guard=LatencyGuard(samples, dims or {}) if guard_latency else None,
     ).run()
 
 

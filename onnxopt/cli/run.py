@@ -55,6 +55,12 @@ def run(
         bool,
         typer.Option("--check-claims", help="Hold passes to what they say they changed.", rich_help_panel=_PROOF),
     ] = False,
+    guard_latency: Annotated[
+        bool,
+        typer.Option(
+            "--guard-latency", help="Take back each pass that makes onnxruntime slower.", rich_help_panel=_PROOF
+        ),
+    ] = False,
     limit: Annotated[
         int | None, typer.Option(min=0, help="Allow only the first N rewrites.", metavar="N", rich_help_panel=_PROOF)
     ] = None,
@@ -95,6 +101,7 @@ def run(
     from onnxopt.cli.told import tell
     from onnxopt.cli.watching import Watching
     from onnxopt.pipeline.backend import Emission
+    from onnxopt.pipeline.latency_guard import LatencyGuard
     from onnxopt.pipeline.source import Source
 
     recipe, dims = given.recipe_of(passes, level, plugin), given.dims_of(dim)
@@ -116,6 +123,7 @@ def run(
         reproducer=reproducer,
         report_progress=progress.report,
         provenance=provenance,
+        guard=LatencyGuard(samples, dims) if guard_latency else None,
     )
     with progress:
         result = request.run()

@@ -21,7 +21,7 @@ def tell(summary: Summary, *, json: bool, timing: bool, explain: Sequence[str], 
         tell_view(summary.table())
         if timing:
             tell_view("", summary.passes_table(), "")
-        for refusal in context.refusals:
+        for refusal in dict.fromkeys(context.refusals):  # a pass in a `repeat` says it in every round
             if ALL in explain or refusal.pass_name in explain:
                 print_text(f"{refusal.pass_name}: {refusal.where}: {refusal.what}")
     for path in written:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from onnxopt.errors import OnnxoptError, PassFailed
 from onnxopt.pipeline.base import Context, Pass
@@ -37,6 +37,8 @@ class PassRun:
     """How many rewrites it made."""
     seconds: float = 0.0
     """Wall time of the pass, the sorting after it included; no instrument."""
+    taken_back: str = ""
+    """Why its changes were undone; empty where they stand."""
     error: Exception | None = None
     """What it raised; PassFailed for whatever is not meant for the user."""
 
@@ -74,11 +76,26 @@ class Instrument:
         """After the last pass, when none failed."""
 
 
+class Guard(Protocol):
+    """Judges each pass by what became of the graph, and may take it back."""
+
+    def start(self, graph: ir.Graph) -> None:
+        """Before the first pass."""
+
+    def takes_back(self, run: PassRun, graph: ir.Graph, ctx: Context) -> bool:
+        """After a pass that changed `graph`: whether it was brought back to what it was before the pass."""
+
+    def finish(self) -> None:
+        """After the last pass."""
+
+
 @dataclass
 class Manager:
     """Runs a pipeline on a graph, in place, under the eyes of instruments."""
 
     instruments: Sequence[Instrument] = ()
+    guard: Guard | None = None
+    """May undo what a pass did."""
     runs: list[PassRun] = field(default_factory=list)
     """Every pass that was reached, in order."""
     current: PassRun | None = None
@@ -87,6 +104,8 @@ class Manager:
     """How many passes changed the graph so far."""
     _idle: dict[str, int] = field(default_factory=dict)
     """What `_changes` was when a pass, by its text, last found nothing to do."""
+    _barred: set[str] = field(default_factory=set)
+    """Passes that the guard took back."""
 
     def run(self, graph: ir.Graph, pipeline: Pipeline, ctx: Context) -> None:
         """Run every pass of `pipeline`.
@@ -102,10 +121,14 @@ class Manager:
         ir.sort(graph)  # a file's nodes may stand in any order; passes, and those who watch them, rely on one
         for instrument in self.instruments:
             instrument.start(graph, ctx)
+        if self.guard is not None:
+            self.guard.start(graph)
         with gc_spared():
             self._run_all(graph, pipeline.expand(), ctx)
         self.current, ctx.current = None, ""
         ctx.touched.clear()
+        if self.guard is not None:
+            self.guard.finish()
         for instrument in self.instruments:
             instrument.finish(graph, ctx)
 
@@ -126,7 +149,8 @@ class Manager:
 
         The last round of a `repeat` would otherwise run every pass only to see that.
         """
-        return self._idle.get(text_of(pass_)) != self._changes
+        text = text_of(pass_)
+        return text not in self._barred and self._idle.get(text) != self._changes
 
     def _run_one(self, graph: ir.Graph, pass_: Pass, ctx: Context) -> bool:
         run = PassRun(len(self.runs) + 1, pass_, first_rewrite=len(ctx.rewrites))
@@ -149,6 +173,8 @@ class Manager:
         finally:
             run.seconds = time.perf_counter() - began
             run.rewrites = len(ctx.rewrites) - run.first_rewrite
+        if run.changed and self.guard is not None and self.guard.takes_back(run, graph, ctx):
+            self._take_back(run, ctx)
         for instrument in self.instruments:
             instrument.after(run, graph, ctx)
         if run.changed:
@@ -156,6 +182,14 @@ class Manager:
         else:
             self._idle[run.text] = self._changes
         return run.changed
+
+    def _take_back(self, run: PassRun, ctx: Context) -> None:
+        """Forget what a pass did, and let it not try again."""
+        run.changed, run.rewrites = False, 0
+        del ctx.rewrites[run.first_rewrite :]
+        ctx.touched.clear()
+        ctx.forget()
+        self._barred.add(run.text)
 
 
 def _execute(run: PassRun, graph: ir.Graph, ctx: Context) -> bool:

@@ -91,6 +91,10 @@ def _remarks(summary: Summary) -> list[Text]:
     lines = [Text("largest output difference   ", "bold").append(shown(difference(result), 62), f"bold {style}")]
     if check is not None:
         lines.append(Text(shown(f"compared on {result.compared_on}, {_moments(summary)}", _WIDTH), "dim"))
+    guard = result.latency
+    if guard is not None and guard.total is not None and guard.noise is not None:
+        lines.append(Text("latency, of the input's     ", "bold").append(str(guard.total), "bold green"))
+        lines.append(Text(f"in onnxruntime with its optimizations; input against itself: {guard.noise}", "dim"))
     if result.skipped:
         lines.append(Text(shown(f"not compared, being random: {', '.join(sorted(result.skipped))}", _WIDTH), "yellow"))
     assumed = summary.after.assumptions

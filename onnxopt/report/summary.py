@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from onnxopt.ir.costs import Costs
     from onnxopt.pipeline.instruments.timing import Timed
     from onnxopt.pipeline.instruments.verify import Verified
+    from onnxopt.pipeline.latency_guard import LatencyGuard
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,14 @@ class Summary:
             "before": self.before.to_json(),
             "after": self.after.to_json(),
             "difference": difference(self.result),
+            "latency": latency_json(self.result.latency),
             "passes": [
                 {
                     "index": run.index,
                     "pass": run.text,
                     "changed": run.changed,
                     "skipped": run.skipped,
+                    "taken back": run.taken_back,
                     "rewrites": run.rewrites,
                     "seconds": run.seconds,
                 }
@@ -115,6 +118,16 @@ def difference(result: RunResult) -> str:
     if worst.bit_equal:
         return "none: bit for bit the same"
     return f"{worst.largest_absolute:.3g} in {worst.output}, {worst.largest_relative:.2g} of its range"
+
+
+def latency_json(guard: LatencyGuard | None) -> dict[str, Any] | None:
+    """How many times as long the finished model takes in onnxruntime; None where it was not measured."""
+    if guard is None or guard.total is None or guard.noise is None:
+        return None
+    return {
+        key: {"median": ratio.median, "interval": list(ratio.interval), "values": list(ratio.values)}
+        for key, ratio in (("ratio", guard.total), ("noise", guard.noise))
+    }
 
 
 def headline(result: RunResult) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,24 @@ class Session:
         except Exception as error:
             raise NotRunnable(f"onnxruntime cannot run the model: {_reason(error)}") from error
         return {name: found[name] for name in names}
+
+    def prepared(self, feeds: Mapping[str, Value]) -> Callable[[], object]:
+        """A call that runs the model on these inputs, and does nothing else: for measuring its time.
+
+        Raises:
+            NotRunnable: From the call, as for `run`, where onnxruntime refuses the inputs.
+        """
+        boxes = {name: _to_ort(value) for name, value in feeds.items()}
+        options = ort.RunOptions()
+        options.log_severity_level = _SILENT
+
+        def call() -> object:
+            try:
+                return self._session.run(None, boxes, options)
+            except Exception as error:
+                raise NotRunnable(f"onnxruntime cannot run the model: {_reason(error)}") from error
+
+        return call
 
 
 def _header(model: ModelProto | bytes | Path) -> ModelProto:
