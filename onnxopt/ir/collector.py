@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+_YOUNG = 20_000
+"""New objects after which to look for garbage: at Python's own 700, a pass over a large graph spends a fifth of its time
+on that."""
+
+
 @contextmanager
 def gc_paused() -> Iterator[None]:
     """No collection at all, for work whose objects all live on: building a graph takes 40 % less time."""
@@ -28,8 +33,11 @@ def gc_spared() -> Iterator[None]:
     if gc.get_freeze_count():
         yield
         return
+    thresholds = gc.get_threshold()
     gc.freeze()
+    gc.set_threshold(_YOUNG, *thresholds[1:])
     try:
         yield
     finally:
+        gc.set_threshold(*thresholds)
         gc.unfreeze()

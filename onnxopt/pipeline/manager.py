@@ -119,11 +119,11 @@ class Manager:
         from onnxopt.ir.collector import gc_spared
 
         ir.sort(graph)  # a file's nodes may stand in any order; passes, and those who watch them, rely on one
-        for instrument in self.instruments:
-            instrument.start(graph, ctx)
-        if self.guard is not None:
-            self.guard.start(graph)
         with gc_spared():
+            for instrument in self.instruments:
+                instrument.start(graph, ctx)
+            if self.guard is not None:
+                self.guard.start(graph)
             self._run_all(graph, pipeline.expand(), ctx)
         self.current, ctx.current = None, ""
         ctx.touched.clear()
