@@ -11,6 +11,10 @@ from typing import BinaryIO
 from onnxopt.errors import BadModel
 
 
+_RESIDENT = 64 << 20
+"""Bytes handed out after which those of before need not stay in memory: they count as this process's."""
+
+
 class MappedFile:
     """Holds the file open: that somebody replaces it by rename does no harm.
 
@@ -23,6 +27,7 @@ class MappedFile:
         self._file = _open(path)
         self.size = os.fstat(self._file.fileno()).st_size
         self._map: mmap.mmap | None = None
+        self._viewed = 0
 
     def fileno(self) -> int:
         """The descriptor, for copies from file to file."""
@@ -40,6 +45,10 @@ class MappedFile:
             if os.fstat(self._file.fileno()).st_size < self.size:
                 raise BadModel(f"{self.path}: has become shorter while it was in use")
             self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._viewed += length
+        if self._viewed > _RESIDENT and hasattr(self._map, "madvise"):  # not on Windows
+            self._map.madvise(mmap.MADV_DONTNEED)  # whoever still reads an older view gets its pages again
+            self._viewed = length
         return memoryview(self._map)[offset : offset + length]
 
 
