@@ -17,29 +17,32 @@ class InferShapes(Pass):
     """Declare the type and shape of every value of the graph and its subgraphs, as far as they can be known.
 
     What follows from the model's inputs and operators comes first, then what the file declares; symbols are kept. A
-    declaration that contradicts what follows is corrected; one of a model output is the interface, and stays. Values in
-    the bodies of local functions have no one shape and are left alone.
+    declaration that contradicts what follows is corrected, each a rewrite; one of a model output is the interface, and
+    stays. What nothing contradicts is one rewrite together. Values in the bodies of local functions have no one shape
+    and are left alone.
     """
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
-        """Declare what was found, value by value."""
+        """Declare what was found."""
         inference = infer(graph)
         wrong = {contradiction.tensor: contradiction for contradiction in inference.contradictions}
+        corrected = [tensor for tensor in inference.found if tensor in wrong and not wrong[tensor].is_interface]
+        new = [tensor for tensor in inference.found if tensor not in wrong or wrong[tensor].is_interface]
+        declared = new if new and ctx.allow(f"declare {len(new)} values", graph.name) else []
         warnings = []
-        changed = False
-        for tensor, facts in inference.found.items():
-            corrects = tensor in wrong and not wrong[tensor].is_interface
-            if ctx.allow(f"{'correct' if corrects else 'declare'} '{tensor.name}' as {facts}", tensor.producer or ""):
-                inference.declare(tensor)
-                changed = True
-                ctx.count("values declared")
-                if corrects:
-                    ctx.count("declarations corrected")
-                    warnings.append(f"{wrong[tensor]}: corrected")
+        for tensor in corrected:
+            if ctx.allow(f"correct '{tensor.name}' to {inference.found[tensor]}", tensor.producer or ""):
+                declared.append(tensor)
+                ctx.count("declarations corrected")
+                warnings.append(f"{wrong[tensor]}: corrected")
+        for tensor in declared:
+            inference.declare(tensor)
+        if declared:
+            ctx.count("values declared", len(declared))
         _warn(warnings, ctx)
         _warn([_refuse(kept, ctx) for kept in wrong.values() if kept.is_interface], ctx)
         _warn(inference.problems, ctx)
-        return changed
+        return bool(declared)
 
 
 def _refuse(contradiction: Contradiction, ctx: Context) -> str:

@@ -20,6 +20,10 @@ from onnxopt.ir.node import DEFAULT_DOMAINS, Node
 from onnxopt.ir.tensor import Constant, Tensor
 
 
+_PLAIN = frozenset({int, float, str})
+"""Classes of attributes that hold no graph, as most do."""
+
+
 class Graph(gs.Graph):  # type: ignore[misc]
     """A graph: the main one of a model, or a subgraph in an attribute. Equal only to itself.
 
@@ -117,8 +121,12 @@ class Graph(gs.Graph):  # type: ignore[misc]
     def subgraphs(self, recursive: bool = False) -> Iterator[Graph]:
         """The graphs in the attributes of its nodes, and with `recursive` those inside them."""
         for node in self.nodes:
-            if node.attrs and (graphs := node.graphs()):
-                for graph in graphs:
+            for value in node.attrs.values() if node.attrs else ():
+                if value.__class__ in _PLAIN:  # asked of every node by every pass
+                    continue
+                for graph in value if isinstance(value, list) else (value,):
+                    if not isinstance(graph, gs.Graph):
+                        break  # a list holds one kind of thing
                     yield graph
                     if recursive:
                         yield from graph.subgraphs(recursive=True)

@@ -91,20 +91,13 @@ class Node(Linked, gs.Node):  # type: ignore[misc]
 
     def subgraphs(self, recursive: bool = False) -> Iterator[Graph]:
         """The graphs in its attributes (`then_branch`, `body`), and with `recursive` those inside them."""
-        for graph in self.graphs():
-            yield graph
-            if recursive:
-                yield from graph.subgraphs(recursive=True)
-
-    def graphs(self) -> list[Graph]:
-        """The graphs in its attributes."""
-        found: list[Graph] = []
-        for value in self.attrs.values():  # asked of every node by every pass: most values are numbers or lists of them
-            if isinstance(value, gs.Graph):
-                found.append(value)
-            elif type(value) is list and value and isinstance(value[0], gs.Graph):
-                found += value
-        return found
+        for value in self.attrs.values():
+            for graph in value if isinstance(value, list) else (value,):
+                if not isinstance(graph, gs.Graph):
+                    break
+                yield graph
+                if recursive:
+                    yield from graph.subgraphs(recursive=True)
 
     def copy(self, inputs: Any = None, outputs: Any = None, tensor_map: dict[Tensor, Tensor] | None = None) -> Node:
         """A copy with other inputs and outputs; subgraphs are copied, their outer tensors taken from `tensor_map`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from onnxopt.pipeline.base import Context
 from onnxopt.pipeline.manager import Instrument, PassRun
@@ -19,12 +19,8 @@ _MOST = 32
 """Ancestors, and rewrites, that one node tells of; a folded subgraph may have thousands."""
 
 
-class _Seen(NamedTuple):
-    """A node as it was: removing it empties its lists, and a tensor that takes over an output changes its name."""
-
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    origin: tuple[str, ...]
+_Seen = tuple[tuple[str, ...], tuple[str, ...]]
+"""Names of a node's inputs and outputs, as they were: removing it empties its lists, and names pass to other tensors."""
 
 
 @dataclass
@@ -47,34 +43,29 @@ class Provenance(Instrument):
         if not run.changed:
             return
         before, self._seen = self._seen, _snapshot(graph)
-        makers = {name: node for node, seen in before.items() for name in seen.outputs if name}
+        makers = {name: node for node, (_, outputs) in before.items() for name in outputs if name}
         for node, now in self._seen.items():
-            was = before.get(node)
-            if was is not None and was[:2] == now[:2]:
+            if before.get(node) == now:
                 continue
             gone = _ancestors(node, now, before, makers, self._seen)
-            _note(node, FROM, [name for one in gone for name in before[one].origin])
+            _note(node, FROM, [name for one in gone for name in _origin(one, before[one])])
             said = [f"{run.name}: {what}" for one in (node, *gone) for what in ctx.touched.get(one, ())]
             _note(node, BY, [*_entries(node, BY), *(said or [run.name])])
-            self._seen[node] = now._replace(origin=_origin(node))
 
 
 def _snapshot(graph: ir.Graph) -> dict[ir.Node, _Seen]:
-    from onnxopt.ir import every_node
+    from onnxopt.ir import every_graph
 
     return {
-        node: _Seen(
-            tuple([tensor.name for tensor in node.inputs]),
-            tuple([tensor.name for tensor in node.outputs]),
-            _origin(node),
-        )
-        for node in every_node(graph)
+        node: (tuple([tensor.name for tensor in node.inputs]), tuple([tensor.name for tensor in node.outputs]))
+        for scope in every_graph(graph)
+        for node in scope.nodes
     }
 
 
-def _origin(node: ir.Node) -> tuple[str, ...]:
+def _origin(node: ir.Node, seen: _Seen) -> tuple[str, ...]:
     """The nodes of the input model that a node stands for: itself, or what it was made of."""
-    own = node.name or next((tensor.name for tensor in node.outputs if tensor.name), node.op)
+    own = node.name or next((name for name in seen[1] if name), node.op)
     return _entries(node, FROM) or (own,)
 
 
@@ -82,8 +73,8 @@ def _ancestors(
     node: ir.Node, now: _Seen, before: dict[ir.Node, _Seen], makers: dict[str, ir.Node], after: dict[ir.Node, _Seen]
 ) -> list[ir.Node]:
     """The nodes that once computed the outputs of `node` from its inputs, and are there no more; and itself."""
-    known = set(now.inputs)
-    pending = [makers[name] for name in now.outputs if name in makers]
+    known = set(now[0])
+    pending = [makers[name] for name in now[1] if name in makers]
     pending += [node] if node in before else []
     found: dict[ir.Node, None] = {}
     while pending and len(found) < _MOST:
@@ -91,7 +82,7 @@ def _ancestors(
         if one in found or (one in after and one is not node):
             continue
         found[one] = None
-        pending += [makers[name] for name in before[one].inputs if name in makers and name not in known]
+        pending += [makers[name] for name in before[one][0] if name in makers and name not in known]
     return list(found)
 
 
