@@ -13,6 +13,7 @@ from onnxopt.cli.bisect import bisect
 from onnxopt.cli.diff import diff
 from onnxopt.cli.inspect import inspect
 from onnxopt.cli.passes import passes
+from onnxopt.cli.reduce import reduce
 from onnxopt.cli.run import run
 from onnxopt.cli.verify import verify
 from onnxopt.errors import OnnxoptError
@@ -28,8 +29,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, passes, backends, inspect, diff, verify, bisect):
-    app.command(no_args_is_help=command in (run, inspect, diff, verify, bisect))(command)
+for command in (run, passes, backends, inspect, diff, verify, bisect, reduce):
+    app.command(no_args_is_help=command in (run, inspect, diff, verify, bisect, reduce))(command)
 
 
 def _version(asked: bool) -> None:

@@ -1,0 +1,1 @@
+"""Reducing a model and a pipeline to the smallest that still fail the same way."""
