@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onnxopt import ir
-from onnxopt.linear.fold_affine import fold_after, fold_before
-from onnxopt.linear.layer import is_layer
+from onnxopt.ir.proven import ProvenShapes
+from onnxopt.linear.batch_norm import merge_into_batch_norm
+from onnxopt.linear.chain import STEPS
+from onnxopt.linear.fold_affine import fold_after, fold_before, fold_behind_bias
+from onnxopt.linear.layer import LAYERS, is_layer
+from onnxopt.linear.setting import Setting
 from onnxopt.pipeline.base import Context, Pass, Preserves
 
 
@@ -19,24 +23,42 @@ class FuseConvBn(Pass):
     1x1 depthwise Conv counts as a per-channel Mul and Add. What follows a layer is folded first: W' = s W,
     b' = s b + t, with s = scale / sqrt(variance + epsilon) and t = bias - mean s for a BatchNormalization. What
     precedes one is folded where no padding comes between: W' = W s, b' = b + sum of W t. A MatMul that gets a bias
-    becomes a Gemm.
+    becomes a Gemm, where its data are certain to be a matrix and the target takes a Gemm; elsewhere MatMul and Add stay
+    two nodes, and what follows goes into both. What ends a normalization or a Gelu that engines fuse stays.
+
+    Where no layer is next to them, two or more in a row become one BatchNormalization: the one among them with a new
+    scale and bias, or, upon an image, a new one of mean 0 and variance 1. The scale and shift of a GroupNormalization
+    that is spelled out stay. No rewrite adds a node.
 
     New weights are computed in double precision and rounded once to the type of the old ones; weights that other
     nodes share are left to those. Zero weights stay zero. Left alone, with a reason: BatchNormalization in training
     mode, weights that the caller may override, an intermediate result that others read or that is an output, results
-    that are not finite, float16 weights that would lose digits. Works in subgraphs and in local functions.
+    that are not finite, float16 weights that would lose digits, arithmetic upon data whose rank or channels are not
+    certain (declared shapes of inner values do not count). Works in subgraphs and in local functions.
     """
 
     preserves: ClassVar[Preserves] = Preserves.VALUES
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Fold in every scope."""
+        setting = Setting(ctx.analysis(ProvenShapes, graph), ctx.dialect)
+        layers, steps = [], []
+        for scope in ir.every_graph(graph):
+            for node in scope.nodes:
+                if node.op in LAYERS and is_layer(node):
+                    layers.append((scope, node))
+                elif node.op in STEPS and node.is_standard:
+                    steps.append((scope, node))
         with ir.edit(graph) as edit:
-            for fold, where in ((fold_after, "after a layer"), (fold_before, "before a layer")):
-                for scope in ir.every_graph(graph):
-                    for node in scope.nodes:
-                        if is_layer(node) and not edit.was_removed(node):
-                            folded = fold(edit, scope, node, ctx)
-                            if folded:
-                                ctx.count(f"folded {where}", folded)
+            for fold, where in (
+                (fold_after, "after a layer"),
+                (fold_behind_bias, "after a layer"),
+                (fold_before, "before a layer"),
+            ):
+                for scope, node in layers:
+                    if not edit.was_removed(node) and (folded := fold(edit, scope, node, ctx, setting)):
+                        ctx.count(f"folded {where}", folded)
+            for scope, node in steps:
+                if not edit.was_removed(node) and (merged := merge_into_batch_norm(edit, scope, node, ctx, setting)):
+                    ctx.count("merged into a BatchNormalization", merged)
         return edit.changed

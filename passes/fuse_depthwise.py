@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from onnxopt import ir
+from onnxopt.ir.proven import ProvenShapes
 from onnxopt.linear.affine import data_input, is_depthwise_scale, looks_affine
 from onnxopt.linear.channel_scale import scale_as_depthwise
 from onnxopt.linear.cost import ConvCosts, conv_costs
 from onnxopt.linear.fold_affine import fold_after, fold_before
-from onnxopt.linear.fold_pad import fold_pads
+from onnxopt.linear.fold_pad import fold_pad
 from onnxopt.linear.geometry import is_depthwise
 from onnxopt.linear.layer import is_layer
 from onnxopt.linear.match import constant_of
 from onnxopt.linear.merge import merge_with_next
 from onnxopt.linear.regroup import regroup
+from onnxopt.linear.setting import Setting
 from onnxopt.pipeline.base import Context, Pass, Preserves
 
 
@@ -26,7 +28,8 @@ class FuseDepthwise(Pass):
 
     1. A Split or Slices along the channels, a Conv on each piece and a Concat become one grouped Conv. Two or more
        per-channel Mul, Add, Sub, Div or BatchNormalization in a row that stand alone become one 1x1 depthwise Conv;
-       one alone costs less as it is.
+       one alone costs less as it is. (After `fuse-conv-bn` none is left: it makes them one BatchNormalization, which
+       costs no MACs.)
     2. A zero Pad before a depthwise Conv becomes its padding; BatchNormalization and per-channel arithmetic after it,
        and before it where it does not pad, become part of its weights and bias. What stands between a 1x1 Conv and a
        depthwise one goes into the 1x1; a 1x1 depthwise Conv goes into the layer next to it.
@@ -56,18 +59,20 @@ class FuseDepthwise(Pass):
 
     def _sweep(self, graph: ir.Graph, gate: _Gate) -> bool:
         scopes = list(ir.every_graph(graph))
+        gate.ctx.forget()
+        setting = Setting(gate.ctx.analysis(ProvenShapes, graph), gate.ctx.dialect)
         with ir.edit(graph) as edit:
             for scope, node in _live(scopes, edit):
                 if node.is_op("Concat"):
-                    regroup(edit, scope, node, gate)
+                    regroup(edit, scope, node, gate, setting)
             for scope, node in _live(scopes, edit):
                 if is_depthwise(node):
-                    _fold_surroundings(edit, scope, node, gate)
+                    _fold_surroundings(edit, scope, node, gate, setting)
             for scope, node in _live(scopes, edit):
                 if node.is_op("Conv") and self.merge != "never":
-                    merge_with_next(edit, scope, node, gate, self.merge)
+                    merge_with_next(edit, scope, node, gate, self.merge, setting)
             for scope, node in _live(scopes, edit):
-                scale_as_depthwise(edit, scope, node, gate)
+                scale_as_depthwise(edit, scope, node, gate, setting)
         return edit.changed
 
 
@@ -96,20 +101,25 @@ def _live(scopes: list[ir.Graph], edit: ir.Edit) -> Iterator[tuple[ir.Graph, ir.
                 yield scope, node
 
 
-def _fold_surroundings(edit: ir.Edit, scope: ir.Graph, node: ir.Node, gate: _Gate) -> None:
+def _fold_surroundings(edit: ir.Edit, scope: ir.Graph, node: ir.Node, gate: _Gate, setting: Setting) -> None:
     """Fold round one depthwise Conv until nothing more fits; it may itself go into a layer next to it."""
     is_scale = is_depthwise_scale(node)
     before = _layer_before(node)
     if before is not None and (is_scale or _is_pointwise(before)):
-        fold_after(edit, scope, before, gate)
+        fold_after(edit, scope, before, gate, setting)
     after = None if edit.was_removed(node) else edit.sole_reader(node.outputs[0])
     if is_scale and after is not None and is_layer(after):
-        fold_before(edit, scope, after, gate)
+        fold_before(edit, scope, after, gate, setting)
     if edit.was_removed(node):
         return
-    while fold_pads(edit, scope, node, gate) + fold_before(edit, scope, node, gate):
+    while _fold_pad(edit, scope, node, gate) + fold_before(edit, scope, node, gate, setting):
         pass
-    fold_after(edit, scope, node, gate)
+    fold_after(edit, scope, node, gate, setting)
+
+
+def _fold_pad(edit: ir.Edit, scope: ir.Graph, node: ir.Node, gate: _Gate) -> int:
+    pad = node.inputs[0].producer
+    return 0 if pad is None else fold_pad(edit, scope, pad, gate)
 
 
 def _layer_before(node: ir.Node) -> ir.Node | None:

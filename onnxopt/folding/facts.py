@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from onnx import TensorProto, TypeProto, helper, numpy_helper
 
@@ -25,6 +26,8 @@ class Facts:
         """Types of tensors that are not constant, or not yet."""
         self.shapes: dict[Tensor, tuple[int, ...]] = {}
         """Shapes of tensors that are certain though their type may not be known."""
+        self.certain: Callable[[Tensor], tuple[int, ...] | None] = lambda tensor: None
+        """Asked for the shape of a result where onnx cannot tell it."""
         self.values: dict[Tensor, Array] = {}
         """Values computed so far."""
         self._protos: dict[Tensor, TensorProto] = {}

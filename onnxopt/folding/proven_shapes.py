@@ -36,6 +36,7 @@ def answer(questions: list[Tensor], graph: Graph, facts: Facts) -> None:
     if not questions:
         return
     rules = ProvenShapes(graph)
+    facts.certain = lambda tensor: _complete(rules.shape(tensor))
     facts.shapes.update((tensor, dims) for tensor in questions if (dims := _complete(rules.shape(tensor))) is not None)
     open_ = [tensor for tensor in questions if tensor not in facts.shapes]
     if open_ and not _depends_on_the_caller(graph, rules).issuperset(open_):

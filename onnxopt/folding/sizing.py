@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from onnx import TypeProto, shape_inference
+from onnx import TypeProto, helper, shape_inference
 
 from onnxopt.folding.candidates import OF_SHAPE, Candidates
 from onnxopt.folding.evaluation import Evaluation
@@ -159,10 +159,16 @@ class Sizing:
             self.invalid[node] = " ".join(str(error).split())
             raise NotComputed(f"shape inference says that it cannot run: {self.invalid[node]}") from error
         return {
-            tensor: self._proven.get(tensor) or found.get(flat.name(tensor), TypeProto())
+            tensor: self._proven.get(tensor) or self._completed(tensor, found.get(flat.name(tensor), TypeProto()))
             for tensor in node.outputs
             if tensor.name
         }
+
+    def _completed(self, tensor: Tensor, known: TypeProto) -> TypeProto:
+        """A type, with the dimensions that are certain where it leaves some open."""
+        code = known.tensor_type.elem_type
+        dims = self.facts.certain(tensor) if code and static_dims(known) is None else None
+        return known if dims is None else helper.make_tensor_type_proto(code, dims)
 
     def _size(self, node: Node, tensor: Tensor, known: TypeProto) -> int:
         """Bytes of a result, or a bound."""

@@ -10,39 +10,30 @@ from onnxopt.ir.edit import Edit
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.node import Node
 from onnxopt.ir.tensor import Constant, Tensor
-from onnxopt.linear.affine import (
-    ARITHMETIC,
-    Affine,
-    Channels,
-    data_input,
-    is_per_channel,
-    looks_affine,
-    read_affine,
-)
-from onnxopt.linear.geometry import known_shape, read_geometry
-from onnxopt.linear.match import Gate, NoMatch, constant_of, in_scope, label, remove, rounded
+from onnxopt.linear.affine import ARITHMETIC
+from onnxopt.linear.chain import compose, require_image, require_no_group_norm, steps_from
+from onnxopt.linear.geometry import read_geometry
+from onnxopt.linear.match import Gate, NoMatch, constant_of, label, remove, rounded
+from onnxopt.linear.setting import Setting
 
 _TYPES = {np.dtype(np.float16), np.dtype(np.float32)}
 """Runtimes have no Conv of doubles."""
-_STEPS = ("BatchNormalization", *ARITHMETIC)
 
 
-def scale_as_depthwise(edit: Edit, scope: Graph, first: Node, gate: Gate) -> bool:
+def scale_as_depthwise(edit: Edit, scope: Graph, first: Node, gate: Gate, setting: Setting) -> bool:
     """Turn two or more affine operations in a row, beginning with `first`, into one 1x1 depthwise Conv.
 
     Return whether it did. One operation alone costs less as it is; and where a layer stands next to the chain, the
     chain belongs into that layer's weights.
     """
-    data = data_input(first) if first.is_op(*_STEPS) else None
-    if data is None or not looks_affine(first, data) or _continues(edit, data):
-        return False
-    chain = _chain(edit, scope, first)
-    if not any(is_per_channel(node, source) for node, source in chain):
-        return False
-    if len(chain) == 1 and first.is_op("BatchNormalization"):
+    steps = steps_from(edit, scope, first)
+    if not steps or (len(steps) == 1 and first.is_op("BatchNormalization")):
         return False
     try:
-        data, taken, affine = _compose(chain, scope.opset)
+        chain, _ = compose(steps, scope.opset, setting)
+        require_image(chain)
+        require_no_group_norm(chain)
+        data, taken, affine = chain.data, chain.nodes, chain.affine
         _require_no_layer(edit, data, taken[-1])
         dtype = _dtype(data, taken)
         weight = rounded(affine.scale, dtype, "scale")
@@ -56,7 +47,7 @@ def scale_as_depthwise(edit: Edit, scope: Graph, first: Node, gate: Gate) -> boo
     name = taken[0].name or result.name
     taken[-1].outputs.clear()
     constants = [
-        Constant(edit.fresh(f"{name}_weight"), weight.reshape(-1, *[1] * (len(known_shape(data) or ()) - 1))),
+        Constant(edit.fresh(f"{name}_weight"), weight.reshape(-1, *[1] * (chain.rank - 1))),
         Constant(edit.fresh(f"{name}_bias"), bias),
     ]
     conv = Node("Conv", taken[0].name, {"group": len(bias)}, [data, *constants], [result])
@@ -64,61 +55,6 @@ def scale_as_depthwise(edit: Edit, scope: Graph, first: Node, gate: Gate) -> boo
     for node in reversed(taken):
         remove(edit, node)
     return True
-
-
-def _continues(edit: Edit, data: Tensor) -> bool:
-    """Whether the data come from another operation of the same chain, where the chain was looked at already."""
-    before = data.producer
-    if before is None or not before.is_op(*_STEPS) or edit.sole_reader(data) is None:
-        return False
-    source = data_input(before)
-    return source is not None and looks_affine(before, source)
-
-
-def _chain(edit: Edit, scope: Graph, first: Node) -> list[tuple[Node, Tensor]]:
-    """Operations one upon the other, each with its data."""
-    chain: list[tuple[Node, Tensor]] = []
-    node: Node | None = first
-    while node is not None and node.is_op(*_STEPS) and in_scope(edit, scope, node):
-        data = data_input(node)
-        if data is None or not looks_affine(node, data):
-            break
-        chain.append((node, data))
-        node = edit.sole_reader(node.outputs[0])
-    return chain
-
-
-def _channels(data: Tensor) -> Channels:
-    shape = known_shape(data)
-    if shape is None or not 3 <= len(shape) <= 5 or not isinstance(shape[1], int) or shape[1] < 2:
-        known = "unknown" if shape is None else str(shape)
-        raise NoMatch(f"'{data.name}' of shape {known} is no image of two or more channels; run infer-shapes first")
-    return Channels(1, shape[1], len(shape))
-
-
-def _compose(chain: list[tuple[Node, Tensor]], opset: int) -> tuple[Tensor, list[Node], Affine]:
-    """The first two or more operations of a chain that are per-channel, as one: their data, they, the operation.
-
-    s2 (s1 x + t1) + t2 = s2 s1 x + (s2 t1 + t2).
-    """
-    taken: list[Node] = []
-    start, reason = chain[0][1], ""
-    for node, data in chain:
-        try:
-            if not taken:
-                start, channels = data, _channels(data)
-                whole = Affine(np.ones(channels.count), np.zeros(channels.count))
-            step = read_affine(node, data, channels, opset)
-        except NoMatch as no:
-            if len(taken) > 1:
-                break
-            taken, reason = [], reason or str(no)
-            continue
-        whole = Affine(step.scale * whole.scale, step.scale * whole.shift + step.shift)
-        taken.append(node)
-    if len(taken) < 2:
-        raise NoMatch(reason or f"one {chain[0][0].op} costs less")
-    return start, taken, whole
 
 
 def _require_no_layer(edit: Edit, data: Tensor, last: Node) -> None:

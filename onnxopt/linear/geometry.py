@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from onnxopt.ir.node import Node
-from onnxopt.ir.tensor import Constant, Shape, Tensor
+from onnxopt.ir.tensor import Constant, Tensor
 from onnxopt.linear.match import NoMatch, attribute, constant_of
 
 Sizes = tuple[int, ...]
+_Dim = TypeVar("_Dim")
 _STEPS = 8
 """Operations that a shape is followed through, so that a long chain costs no more than its length."""
 
@@ -88,15 +91,26 @@ def write_geometry(node: Node, geometry: Geometry) -> None:
         node.attrs.pop("pads", None)
 
 
-def known_shape(tensor: Tensor) -> Shape | None:
-    """A tensor's declared shape, or what follows of it from the Conv or the arithmetic that it comes from."""
+def declared_shape(tensor: Tensor) -> Sequence[int | str | None] | None:
+    """A tensor's declared shape, or what follows of it from the Conv or the arithmetic that it comes from.
+
+    Good for figures alone: files in the wild declare wrong shapes. What a rewrite rests on, `Setting.shape` tells.
+    """
+    return followed_shape(tensor, lambda tensor: tensor.shape)
+
+
+def followed_shape(tensor: Tensor, known: Callable[[Tensor], Sequence[_Dim] | None]) -> Sequence[_Dim | None] | None:
+    """The shape that is known of a tensor, or what follows of it from the Conv or the arithmetic that it comes from."""
     narrowing: list[Sizes] = []
+    shape: Sequence[_Dim | None] | None = None
     for _ in range(_STEPS):
         node = tensor.producer
-        if isinstance(tensor, Constant) or tensor.shape is not None or node is None:
+        shape = known(tensor)
+        if shape is not None or isinstance(tensor, Constant) or node is None:
             break
         if node.is_op("Conv") and (weight := constant_of(node.inputs[1])) is not None:
-            return [None, weight.shape[0], *[None] * (len(weight.shape) - 2)]
+            shape = [None, weight.shape[0], *[None] * (len(weight.shape) - 2)]  # type: ignore[list-item]
+            break
         if not node.is_op("Mul", "Add", "Sub", "Div", "BatchNormalization"):
             break
         constants = [constant for constant in map(constant_of, node.inputs) if constant is not None]
@@ -106,13 +120,12 @@ def known_shape(tensor: Tensor) -> Shape | None:
         tensor = variable[0]
         if not node.is_op("BatchNormalization"):
             narrowing.append(constants[0].shape)
-    shape = None if tensor.shape is None else list(tensor.shape)
     if shape is None or not all(_broadcasts_into(sizes, shape) for sizes in narrowing):
         return None
     return shape
 
 
-def _broadcasts_into(sizes: Sizes, shape: Shape) -> bool:
+def _broadcasts_into(sizes: Sizes, shape: Sequence[object]) -> bool:
     """Whether an operand of these sizes leaves the shape of the data as it is."""
     if len(sizes) > len(shape):
         return False
@@ -127,7 +140,7 @@ def image_sizes(tensor: Tensor, steps: int = _STEPS) -> tuple[int, Sizes] | None
     Raises:
         NoMatch: An attribute of one of them is set by a function's caller.
     """
-    shape = known_shape(tensor)
+    shape = declared_shape(tensor)
     if shape is not None and len(shape) > 2:
         sizes = tuple(size for size in shape[2:] if isinstance(size, int) and size >= 0)  # some files write -1
         if len(sizes) == len(shape) - 2:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from onnxopt.ir.edit import Edit
 from onnxopt.ir.node import Node
-from onnxopt.ir.tensor import Constant, Variable
+from onnxopt.ir.tensor import Constant
 from onnxopt.linear.affine import Affine, Channels
 from onnxopt.linear.geometry import read_geometry
 from onnxopt.linear.match import (
@@ -27,8 +27,10 @@ from onnxopt.linear.match import (
     rounded,
     set_constant,
 )
+from onnxopt.linear.setting import Setting
 
 Array = npt.NDArray[Any]
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Layer:
     """Output channels."""
     rank: int | None
     """Rank of the output; None for a MatMul upon data of unknown rank."""
+    setting: Setting
     alpha: float = 1.0
     beta: float = 1.0
 
@@ -126,8 +129,8 @@ class Layer:
         return self.beta * as_float64(self.bias)
 
     def _rounded_bias(self, exact: Float64) -> Array:
-        if self.node.op == "MatMul" and self.rank != 2:
-            raise NoMatch("MatMul has no bias, and its data is not known to be of rank 2, as Gemm needs")
+        if self.node.op == "MatMul" and (obstacle := self.setting.gemm_obstacle(self.node.inputs[0])):
+            raise NoMatch(obstacle)
         return rounded(exact, self.weight.dtype, "bias")
 
     def _scaled(self, factor: Float64) -> Array:
@@ -177,10 +180,10 @@ def require_digits(canonical: Array, exact: Callable[[int, int], Array]) -> None
 
 def is_layer(node: Node) -> bool:
     """Whether a node is a Conv, ConvTranspose, Gemm or MatMul."""
-    return node.is_op("Conv", "ConvTranspose", "Gemm", "MatMul") and len(node.inputs) > 1
+    return node.is_op(*LAYERS) and len(node.inputs) > 1
 
 
-def read_layer(node: Node, opset: int) -> Layer:
+def read_layer(node: Node, opset: int, setting: Setting) -> Layer:
     """The layer that a node is.
 
     Raises:
@@ -196,23 +199,22 @@ def read_layer(node: Node, opset: int) -> Layer:
         outputs, inputs = shape[0], shape[1] * groups
         if node.op == "ConvTranspose":
             outputs, inputs = inputs, outputs
-        return Layer(node, weight, bias, groups, inputs, outputs, len(shape))
+        return Layer(node, weight, bias, groups, inputs, outputs, len(shape), setting)
     if len(shape) != 2 or math.prod(shape) == 0:
         raise NoMatch(f"its weight '{node.inputs[1].name}' is of shape {list(shape)}, not a matrix")
     if opset < 7:
         raise NoMatch(f"opset {opset} broadcasts by attributes; convert the model to opset 7 or later")
     if node.is_op("MatMul"):
-        return Layer(node, weight, None, 1, shape[0], shape[1], _rank(node))
+        return Layer(node, weight, None, 1, shape[0], shape[1], _rank(node, setting), setting)
     inputs, outputs = shape[::-1] if attribute(node, "transB", 0) else shape
     if bias is not None and bias.shape not in ((outputs,), (1, outputs), (1,), (1, 1), ()):
         raise NoMatch(f"its bias '{node.inputs[2].name}' of shape {list(bias.shape)} is not one number a channel")
     if attribute(node, "transA", 0):
         raise NoMatch("its data is transposed")
     alpha, beta = attribute(node, "alpha", 1.0), attribute(node, "beta", 1.0)
-    return Layer(node, weight, bias, 1, inputs, outputs, 2, alpha, beta)
+    return Layer(node, weight, bias, 1, inputs, outputs, 2, setting, alpha, beta)
 
 
-def _rank(node: Node) -> int | None:
-    data = node.inputs[0]
-    shape = data.shape if isinstance(data, Variable) else None
+def _rank(node: Node, setting: Setting) -> int | None:
+    shape = setting.shape(node.inputs[0])
     return None if shape is None or len(shape) < 2 else len(shape)

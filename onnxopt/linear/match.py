@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -12,28 +12,14 @@ from onnxopt.ir.dtypes import DType
 from onnxopt.ir.edit import Edit
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.known import known_value
+from onnxopt.ir.matching import Gate as Gate
+from onnxopt.ir.matching import NoMatch as NoMatch
 from onnxopt.ir.node import Node
 from onnxopt.ir.tensor import Constant, Tensor, Variable
 
 Float64 = npt.NDArray[np.float64]
 
 _FLOATS = {np.dtype(kind) for kind in (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)}
-
-
-class NoMatch(Exception):
-    """Why something that looks like a match is none; its text is the reason given to `Gate.refuse`."""
-
-
-class Gate(Protocol):
-    """The two questions of `pipeline.Context` that a rewrite needs."""
-
-    def allow(self, what: str, node: Node | str = "") -> bool:
-        """Whether this rewrite may be done."""
-        ...
-
-    def refuse(self, reason: str, node: Node | str) -> None:
-        """Record why a near match was left alone."""
-        ...
 
 
 def constant_of(tensor: Tensor) -> Constant | None:

@@ -25,6 +25,7 @@ from onnxopt.linear.match import (
     set_constant,
     take_output,
 )
+from onnxopt.linear.setting import Setting
 
 When = Literal["auto", "always", "never"]
 
@@ -39,7 +40,7 @@ class Merged:
     geometry: Geometry
 
 
-def merge_with_next(edit: Edit, scope: Graph, first: Node, gate: Gate, when: When) -> bool:
+def merge_with_next(edit: Edit, scope: Graph, first: Node, gate: Gate, when: When, setting: Setting) -> bool:
     """Merge a Conv with the one that reads its output, if one is depthwise and the other 1x1; return whether it did.
 
     The merged Conv keeps the name of the first. With `when="auto"`, only where neither MACs nor bytes grow.
@@ -53,7 +54,7 @@ def merge_with_next(edit: Edit, scope: Graph, first: Node, gate: Gate, when: Whe
             raise NoMatch(f"'{output.name}' is read elsewhere too, or is a graph output")
         if not in_scope(edit, scope, second):
             raise NoMatch(f"'{output.name}' is computed outside the subgraph")
-        layers = read_layer(first, scope.opset), read_layer(second, scope.opset)
+        layers = read_layer(first, scope.opset, setting), read_layer(second, scope.opset, setting)
         merged = _depthwise_first(*layers) if is_depthwise(first) else _pointwise_first(*layers)
         if when == "auto":
             _require_cheaper(*layers, merged)

@@ -12,7 +12,7 @@ from onnxopt.ir.graph import Graph
 from onnxopt.ir.known import known_value
 from onnxopt.ir.node import Node
 from onnxopt.ir.tensor import Tensor
-from onnxopt.linear.geometry import known_shape, read_geometry
+from onnxopt.linear.geometry import read_geometry
 from onnxopt.linear.layer import Array, Layer, read_layer
 from onnxopt.linear.match import (
     Gate,
@@ -25,12 +25,13 @@ from onnxopt.linear.match import (
     remove_if_dead,
     set_constant,
 )
+from onnxopt.linear.setting import Setting
 
 _TO_THE_END = 2**31 - 1
 """An `ends` of this or more means "to the end"; exporters write INT_MAX or INT64_MAX."""
 
 
-def regroup(edit: Edit, scope: Graph, concat: Node, gate: Gate) -> bool:
+def regroup(edit: Edit, scope: Graph, concat: Node, gate: Gate, setting: Setting) -> bool:
     """Turn a Concat of Convs upon consecutive channels of one tensor into one grouped Conv; return whether it did.
 
     The pieces may hold any number of channels, and each Conv may itself be grouped, as long as the groups of the
@@ -40,7 +41,7 @@ def regroup(edit: Edit, scope: Graph, concat: Node, gate: Gate) -> bool:
     if not _looks_split(convs, concat):
         return False
     try:
-        source, layers, groups = _match(edit, scope, convs, concat)
+        source, layers, groups = _match(edit, scope, convs, concat, setting)
     except NoMatch as no:
         gate.refuse(f"not made one grouped Conv: {no}", concat)
         return False
@@ -74,14 +75,16 @@ def _looks_split(convs: list[Node], concat: Node) -> bool:
     )
 
 
-def _match(edit: Edit, scope: Graph, convs: list[Node], concat: Node) -> tuple[Tensor, list[Layer], int]:
+def _match(
+    edit: Edit, scope: Graph, convs: list[Node], concat: Node, setting: Setting
+) -> tuple[Tensor, list[Layer], int]:
     """The tensor that is cut, the layers upon its pieces, and the groups of the whole."""
     for conv in convs:
         if edit.sole_reader(conv.outputs[0]) is not concat:
             raise NoMatch(f"'{conv.outputs[0].name}' is read elsewhere too")
         if not in_scope(edit, scope, conv):
             raise NoMatch(f"{label(conv)} is outside the subgraph")
-    layers = [read_layer(conv, scope.opset) for conv in convs]
+    layers = [read_layer(conv, scope.opset, setting) for conv in convs]
     rank = len(layers[0].weight.shape)
     axis = attribute(concat, "axis", 1)
     if axis not in (1, 1 - rank):
@@ -160,7 +163,7 @@ def _match_slices(layers: list[Layer], starts: list[int], rank: int, opset: int)
     """The tensor that Slices cut into the Convs' data, from the first channel to the last."""
     cuts = [_read_slice(layer.node.inputs[0].producer, rank, opset) for layer in layers]
     source = cuts[0].source
-    shape = known_shape(source)
+    shape = layers[0].setting.shape(source)
     channels = shape[1] if shape is not None and len(shape) == rank and isinstance(shape[1], int) else None
     for layer, cut, start in zip(layers, cuts, starts, strict=True):
         if cut.source is not source:
@@ -168,13 +171,13 @@ def _match_slices(layers: list[Layer], starts: list[int], rank: int, opset: int)
         begin = cut.start
         if begin < 0:
             if channels is None:
-                raise NoMatch(f"the channel count of '{source.name}' is not known: run infer-shapes first")
+                raise NoMatch(f"the channel count of '{source.name}' is not certain: declare the shapes of the inputs")
             begin += channels
         if begin != start:
             raise NoMatch(f"{label(layer.node)} takes channels from {begin}, expected from {start}")
     total = starts[-1] + layers[-1].inputs
     if channels is None and cuts[-1].end < _TO_THE_END:
-        raise NoMatch(f"the channel count of '{source.name}' is not known: run infer-shapes first")
+        raise NoMatch(f"the channel count of '{source.name}' is not certain: declare the shapes of the inputs")
     if channels is not None and channels != total:
         raise NoMatch(f"the pieces cover {total} of {channels} channels")
     return source

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 PRESETS = {
-    "O1": "eliminate-identities,fold-constants,eliminate-common-subexpressions,eliminate-dead-nodes",
-    "O2": "infer-shapes,repeat{max=4}(O1,infer-shapes,fuse-conv-bn,fuse-depthwise),infer-shapes",
+    "O1": "fold-constants,eliminate-identities,eliminate-common-subexpressions,eliminate-dead-nodes",
+    "O2": "infer-shapes,repeat{max=4}(O1,fold-shapes,fuse-conv-bn,fuse-depthwise),infer-shapes",
+    "O3": (
+        "infer-shapes,share-initializers,repeat{max=6}("
+        "fold-constants,eliminate-identities,inline-if,fold-shapes,eliminate-common-subexpressions,eliminate-dead-nodes,"
+        "cancel-quantization,merge-casts,merge-transposes,sink-transposes,merge-reshapes,merge-slices,merge-concats,"
+        "merge-pads,recognize-activations,recognize-normalizations,merge-arithmetic,fuse-pads,fuse-conv-bn,"
+        "fuse-matmul-add,fuse-depthwise),infer-shapes"
+    ),
 }
-"""O1 costs time linear in the nodes; O2 adds what needs shapes, or several rounds.
+"""O1 costs time linear in the nodes; O2 adds what needs shapes, or several rounds; O3 everything that is lossless.
 
-In each round, shapes are inferred once more: those that folding makes certain are what fusing asks for.
+What is spelled out is recognised before arithmetic is merged, which would take it apart; data movement goes first, since
+it stands between what can be merged.
 """
 
 REPEAT = "repeat"

@@ -34,15 +34,15 @@ def conv_bn(body: str, weights: str = "float[4,3,3,3] w", *, opset: int = 17) ->
         ("v = Relu (r) a = Conv (x, v) y = BatchNormalization (a, s, b, m, var)", "weight 'v' is not constant"),
         ("a = Conv (x, w) y = BatchNormalization (a, s, b, m, negative)", "variance . epsilon is not positive"),
         ("a = Conv (x, w) y = Mul (a, huge)", "would not be finite in float32"),
-        ("a = Mul (x, k3) y = Conv (a, w)", "'x' is not known to have 3 channels"),
-        ("q = Reshape (x, to) a = Mul (q, ones) y = Conv (a, w)", "rank of 'q' is not known"),
+        ("a = Mul (x, k3) y = Conv (a, w)", "'x' is not certain to have 3 channels"),
+        ("q = Reshape (x, to) a = Mul (q, ones) y = Conv (a, w)", "rank of 'q' is not certain"),
         ("a = Conv (x, w) y = BatchNormalization (a, s, b, m, r1)", "variance 'r1' is not constant"),
     ],
 )
 def test_refusals(body: str, reason: str) -> None:
     proto = random_proto(
         f"""<ir_version: 8, opset_import: ["" : 17]>
-            g (float[n,c,7,6] x, float[4,3,3,3] r, float[4] r1, int64[4] to) => (float[n,d,h,u] y)
+            g (float[n,c,7,6] x, float[4,3,3,3] r, float[4] r1, int64[k] to) => (float[n,d,h,u] y)
             <float[4,3,3,3] w, {BN}, float[4,5,4] k, float[4,1,1] k1, float[3,1,1] k3, float[1,1,1,1] ones,
              float[4] negative, float huge, float zero> {{ {body} }}"""
     )
