@@ -26,6 +26,7 @@ class Coreml(Target):
                 "LayerNormalization",
                 "LpNormalization",
                 "Softmax",
+                "Softplus",
                 "Swish",
             ),
         )

@@ -27,5 +27,6 @@ class Qnn(Target):
                 "LpNormalization",
                 "RMSNormalization",
                 "Softmax",
+                "Softplus",
             ),
         )

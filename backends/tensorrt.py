@@ -28,6 +28,7 @@ class Tensorrt(Target):
                 "LpNormalization",
                 "Mish",
                 "Softmax",
+                "Softplus",
             ),
             ("attention", "matmul-add"),
         )

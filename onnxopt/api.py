@@ -123,6 +123,8 @@ class RunRequest:
         if self.target is not None:
             target_class(self.target)
         provenance = [Provenance()] if self.provenance else []
+        if self.verify is not None:
+            self.verify.fixed = self.pipeline.fixed_dims()
         manager = Manager([*provenance, *self.instruments, *([self.verify] if self.verify else [])], self.guard)
         graph = self.source.load()
         nodes = sum(len(scope.nodes) for scope in ir.every_graph(graph))
@@ -204,7 +206,8 @@ def run(
     source = Source.of(model)
     recipe = Recipe.of(passes, [Path(plugin) for plugin in plugins])
     chosen = recipe.data if data is None else data
-    samples = open_samples(source, chosen) if isinstance(chosen, (str, Path)) else chosen
+    fixed = recipe.pipeline.fixed_dims()
+    samples = open_samples(source, chosen, fixed) if isinstance(chosen, (str, Path)) else chosen
     return RunRequest(
         source,
         recipe.pipeline,
@@ -232,8 +235,11 @@ def verification(data: DataSet | None, at_end: bool | None, each: bool, dims: Ma
     return Verify(data, each=each, dims=dict(dims)) if wanted else None
 
 
-def open_samples(source: Source, data: str | Path) -> DataSet:
+def open_samples(source: Source, data: str | Path, fixed: Mapping[str, int] | None = None) -> DataSet:
     """The calibration set at `data`, for the inputs of a model; NaN and infinity in it are refused as they pass.
+
+    Where passes are going to fix dimensions of the inputs, `fixed` has their sizes, and the samples come in batches of
+    these.
 
     Raises:
         BadData: It is not there, or does not fit the model.
@@ -241,5 +247,7 @@ def open_samples(source: Source, data: str | Path) -> DataSet:
     from onnxopt import ir
     from onnxopt.data import inputs_of, open_data
     from onnxopt.data.dataset import require_finite
+    from onnxopt.runtime.dimensions import fixed_spec
 
-    return require_finite(open_data(data, inputs_of(ir.to_proto(source.load(), max_inline=0))))
+    specs = inputs_of(ir.to_proto(source.load(), max_inline=0))
+    return require_finite(open_data(data, [fixed_spec(spec, fixed or {}) for spec in specs]))

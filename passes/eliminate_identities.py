@@ -8,7 +8,8 @@ from onnxopt import ir
 from onnxopt.ir.proven import ProvenShapes
 from onnxopt.ir.purity import Purity
 from onnxopt.ir.schema import find_schema
-from onnxopt.passes._identity_rules import RULES, Facts
+from onnxopt.passes._identity_facts import Facts
+from onnxopt.passes._identity_rules import RULES
 from onnxopt.pipeline.base import Context, Pass
 from onnxopt.pipeline.suggest import did_you_mean
 
@@ -18,8 +19,10 @@ class EliminateIdentities(Pass):
     """Remove nodes that give out one of their inputs, bit for bit.
 
     Identity; Dropout that is not training and whose mask is unread; Cast to the type that it has; Reshape, Expand,
-    Transpose, Pad, Slice, Tile, Split, Flatten, Squeeze, Unsqueeze that change nothing; Concat, Sum, Mean, Max, Min of
-    one input; x + -0.0, x - 0.0, x * 1, x / 1 and the like. x + 0.0 stays: it turns -0.0 into 0.0.
+    Transpose, Pad, Slice, Tile, Split, Flatten, Squeeze, Unsqueeze, Gather, Resize that change nothing; Concat, Sum,
+    Mean, Max, Min of one input; x + -0.0, x - 0.0, x * 1, x / 1 and the like; Where of a constant condition; ReduceX
+    over axes of length 1; Not, Neg twice; Abs, Ceil, Sign of the same; Relu and Clip of what is within their bounds, or
+    before narrower ones. x + 0.0 stays: it turns -0.0 into 0.0, and so does a sum over one element.
 
     In every scope. Where a rule needs a shape, only one counts that follows from the model's inputs and the operators'
     definitions: value infos may be wrong. In a function, which has no such inputs, few shapes are certain and declared
@@ -40,11 +43,11 @@ class EliminateIdentities(Pass):
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed."""
         changed = False
-        while True:  # a node that goes may make a shape or an element type certain
+        while True:  # a node that goes may bring two others together
             round_ = _Round(graph, frozenset(self.ops), ctx)
             if not round_.run():
                 break
-            changed = True
+            changed = True  # what is known of the tensors that are left still holds
         for node, reason in round_.refused:
             ctx.refuse(reason, node)
         return changed
@@ -55,13 +58,13 @@ class _Round:
 
     def __init__(self, graph: ir.Graph, ops: frozenset[str], ctx: Context) -> None:
         self.graph, self.ops, self.ctx = graph, ops, ctx
-        self.purity, self.shapes = Purity(graph), ProvenShapes(graph)
+        self.purity, self.shapes = Purity(graph), ctx.analysis(ProvenShapes, graph)
         self.refused: list[tuple[ir.Node, str]] = []
 
     def run(self) -> bool:
         with ir.edit(self.graph) as edit:
             for root in (self.graph, *self.graph.functions):
-                facts = Facts(edit, self.shapes, root.opset, typed=root is self.graph)
+                facts = Facts(edit, self.shapes, self.purity, root.opset, typed=root is self.graph)
                 for scope in (root, *root.subgraphs(recursive=True)):
                     for node in scope.nodes:
                         if node.op in self.ops and self._is_whole(node, root.opset):
@@ -77,8 +80,9 @@ class _Round:
 
     def _eliminate(self, node: ir.Node, facts: Facts) -> None:
         verdict = RULES[node.op](node, facts)
-        if isinstance(verdict, int):
-            kept, output = node.inputs[verdict], node.outputs[0]
+        if isinstance(verdict, (int, ir.Tensor)):
+            kept = node.inputs[verdict] if isinstance(verdict, int) else verdict
+            output = node.outputs[0]
             reason = facts.edit.obstacle(output, kept)
             if reason is None and kept.name and self.ctx.allow(f"removed: it gives out '{kept.name}'", node):
                 facts.edit.replace_all_uses(output, kept)

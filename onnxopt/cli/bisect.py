@@ -27,7 +27,7 @@ def bisect(
 
     given.exclusive(data=data is not None, dim=bool(dim))
     recipe, dims = given.recipe_of(passes, level, plugin), given.dims_of(dim)
-    samples, target = given.samples_of(model, data or recipe.data), target or recipe.target
+    samples, target = given.samples_of(model, data or recipe.data, recipe.pipeline), target or recipe.target
     with Progress() as progress:
         found = search(Source.of(model), recipe.pipeline, data=samples, target=target, dims=dims, tick=progress.say)
     if found is None:

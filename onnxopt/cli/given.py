@@ -137,12 +137,12 @@ def dims_of(texts: Sequence[str] | None) -> dict[str, int]:
     return dims
 
 
-def samples_of(model: Path, data: str | None) -> DataSet | None:
-    """The calibration set named, for the inputs of a model; None where none is."""
+def samples_of(model: Path, data: str | None, pipeline: Pipeline | None = None) -> DataSet | None:
+    """The calibration set named, for the inputs of a model as the pipeline will have them; None where none is."""
     from onnxopt.api import open_samples
     from onnxopt.pipeline.source import Source
 
-    return None if data is None else open_samples(Source.of(model), data)
+    return None if data is None else open_samples(Source.of(model), data, pipeline.fixed_dims() if pipeline else None)
 
 
 def exclusive(**flags: bool) -> None:

@@ -110,7 +110,7 @@ def run(
     progress = Progress()
     watching = Watching(timing, print_before, print_after, print_changed, explain, snapshots, check_claims)
     instruments = watching.instruments(recipe.pipeline, dims, progress, to_stderr=json)
-    samples = given.samples_of(model, data or recipe.data)
+    samples = given.samples_of(model, data or recipe.data, recipe.pipeline)
     request = RunRequest(
         source=Source.of(model),
         pipeline=recipe.pipeline,

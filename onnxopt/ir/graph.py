@@ -19,7 +19,6 @@ from onnx import (
 from onnxopt.ir.node import DEFAULT_DOMAINS, Node
 from onnxopt.ir.tensor import Constant, Tensor
 
-
 _PLAIN = frozenset({int, float, str})
 """Classes of attributes that hold no graph, as most do."""
 

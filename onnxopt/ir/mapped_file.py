@@ -10,7 +10,6 @@ from typing import BinaryIO
 
 from onnxopt.errors import BadModel
 
-
 _RESIDENT = 64 << 20
 """Bytes handed out after which those of before need not stay in memory: they count as this process's."""
 

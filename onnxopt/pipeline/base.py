@@ -6,7 +6,7 @@ import enum
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -48,6 +48,10 @@ class Pass(ABC):
     @abstractmethod
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed."""
+
+    def fixed_dims(self) -> Mapping[str, int]:
+        """Sizes that the pass gives to symbolic dimensions of the inputs, and so to the interface of the model."""
+        return {}
 
     @classmethod
     def pass_name(cls) -> str:

@@ -86,7 +86,7 @@ class _Search:
         """Whether the model breaks: in any pass, or in pass `index` with the first `limit` rewrites of the run."""
         self.runs += 1
         self.tick(f"run {self.runs}: " + ("every pass" if index is None else f"pass {index}, {limit} rewrites"))
-        verify = Verify(self.data, dims=self.dims, since=index or 1)
+        verify = Verify(self.data, dims=self.dims, fixed=self.pipeline.fixed_dims(), since=index or 1)
         stop = [] if index is None else [StopBefore(index + 1)]
         self.manager = Manager([verify, *stop])
         self.context = Context(target=self.target, data=self.data, limit=limit)

@@ -18,6 +18,7 @@ Composite: TypeAlias = Literal[
     "Mish",
     "RMSNormalization",
     "Softmax",
+    "Softplus",
     "Swish",
 ]
 """Operators that exporters also spell out in simpler ones."""
@@ -49,8 +50,8 @@ class Dialect:
 
 ONNXRUNTIME = Dialect(
     (
+        "Gelu",
         "Gemm",
-        "GlobalAveragePool",
         "HardSigmoid",
         "HardSwish",
         "InstanceNormalization",
@@ -59,8 +60,12 @@ ONNXRUNTIME = Dialect(
         "Mish",
         "RMSNormalization",
         "Softmax",
-        "Swish",
     ),
     ("attention", "bias-gelu", "gelu", "matmul-add"),
 )
-"""What onnxruntime fuses stays as it is; also what a graph for no target in particular is spelled in."""
+"""What onnxruntime fuses stays as it is; also what a graph for no target in particular is spelled in.
+
+Left out, measured with onnxruntime 1.31 on a CPU: Swish, which takes 2.6 times as long as its own QuickGelu;
+GroupNormalization, of which it makes 29 nodes; Softplus, 5.8 times Log(1 + Exp); GlobalAveragePool, up to 1.35 times
+ReduceMean.
+"""

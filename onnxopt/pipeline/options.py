@@ -9,12 +9,13 @@ import inspect
 import itertools
 import textwrap
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any, TypeVar
 
 from onnxopt.errors import BadOption
 from onnxopt.pipeline.base import Pass
+from onnxopt.pipeline.grammar import NAME
 from onnxopt.pipeline.suggest import did_you_mean
 from onnxopt.pipeline.values import Kind, kind_of
 
@@ -44,6 +45,9 @@ class Option:
     """How its values are written."""
     default: Any
     """The default value, or `dataclasses.MISSING` where a value must be given."""
+    open: Kind | None = None
+    """Of a mapping that also takes every key that is no option, `{batch=1}` for `{dims=batch:1}`: how its values are
+    written. A field says so by the metadata `open: True`."""
 
     @property
     def name(self) -> str:
@@ -85,26 +89,38 @@ def options_of(owner: type) -> tuple[Option, ...]:
         except TypeError as error:
             raise BadOption(f"{label(owner)}: option {_kebab(f.name)}: {error}") from error
         default = f.default if f.default_factory is MISSING else f.default_factory()
-        options.append(Option(owner, f.name, kind, default))
+        item = kind_of(typing.get_args(hints[f.name])[1]) if f.metadata.get("open") else None
+        options.append(Option(owner, f.name, kind, default, item))
     return tuple(options)
 
 
 def build(owner: type[T], texts: Mapping[str, str | None], **given: Any) -> T:
     """An `owner` with its options set from text by name; None is a flag without value, true for a bool.
 
-    Names are kebab-case, and underscores are taken for hyphens. `given` are fields that are no options. OptionError for
-    an unknown, repeated or missing option, a value not of its type, and a ValueError of the class's `__post_init__`.
+    Names are kebab-case, and underscores are taken for hyphens. A key that is no option goes into the open option, as
+    it is spelt, where there is one. `given` are fields that are no options. OptionError for an unknown, repeated or
+    missing option, a value not of its type, and a ValueError of the class's `__post_init__`.
     """
     options = {option.name: option for option in options_of(owner)}
+    open_ = next((option for option in options.values() if option.open), None)
     values: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     for key, text in texts.items():
         option = options.get(_kebab(key))
+        if option is None and open_ is not None and open_.open is not None:
+            entries[key] = _read(open_.owner, open_.open, key, key, text)
+            continue
         if option is None:
             known = f"; it has {', '.join(options)}" if options else "; it has none"
             raise OptionError(f"{label(owner)} has no option {key!r}{did_you_mean(_kebab(key), options, known)}", key)
         if option.field in values:
             raise OptionError(f"{label(owner)}: {option.name} is given twice", key)
-        values[option.field] = _read(option, key, text)
+        values[option.field] = _read(owner, option.kind, option.name, key, text)
+    if open_ is not None and entries:
+        listed = values.get(open_.field, {})
+        if twice := next((key for key in entries if key in listed), None):
+            raise OptionError(f"{label(owner)}: {twice} is given twice", twice)
+        values[open_.field] = {**listed, **entries}
     missing = [option for option in options.values() if option.required and option.field not in values]
     if missing:
         raise OptionError(f"{label(owner)} needs {missing[0].name}, {missing[0].kind.expected}")
@@ -116,9 +132,26 @@ def build(owner: type[T], texts: Mapping[str, str | None], **given: Any) -> T:
 
 def format_options(owner: Any) -> str:
     """The options of an instance that are not at their defaults, in declared order: `{merge=never}`, or nothing."""
-    values = ((option, getattr(owner, option.field)) for option in options_of(type(owner)))
-    texts = [f"{option.name}={option.kind.format(value)}" for option, value in values if value != option.default]
+    options = options_of(type(owner))
+    texts: list[str] = []
+    for option in options:
+        value = getattr(owner, option.field)
+        if value == option.default:
+            continue
+        keys: list[str] = []
+        if option.open is not None:
+            keys = [key for key in value if _is_own_key(key, value, options)]
+            texts += [f"{key}={option.open.format(value[key])}" for key in keys]
+            value = {key: item for key, item in value.items() if key not in keys}
+        if value or not keys:
+            texts.append(f"{option.name}={option.kind.format(value)}")
     return "{" + " ".join(texts) + "}" if texts else ""
+
+
+def _is_own_key(key: str, keys: Iterable[str], options: Iterable[Option]) -> bool:
+    """Whether the grammar takes an entry of an open option as an option of its own, and tells it from the others."""
+    others = [option.name for option in options] + [_kebab(other) for other in keys if other != key]
+    return NAME.fullmatch(key) is not None and _kebab(key) not in others
 
 
 def label(owner: type) -> str:
@@ -126,15 +159,15 @@ def label(owner: type) -> str:
     return owner.pass_name() if issubclass(owner, Pass) else owner.__name__.lower()
 
 
-def _read(option: Option, key: str, text: str | None) -> Any:
+def _read(owner: type, kind: Kind, name: str, key: str, text: str | None) -> Any:
     if text is None:
-        if option.kind is kind_of(bool):
+        if kind is kind_of(bool):
             return True
-        raise OptionError(f"{label(option.owner)}: {option.name} needs a value, {option.kind.expected}", key)
+        raise OptionError(f"{label(owner)}: {name} needs a value, {kind.expected}", key)
     try:
-        return option.kind.parse(text)
+        return kind.parse(text)
     except ValueError as error:
-        message = f"{label(option.owner)}: {option.name} takes {option.kind.expected}, not {text or 'nothing'}"
+        message = f"{label(owner)}: {name} takes {kind.expected}, not {text or 'nothing'}"
         raise OptionError(message, key, in_value=True) from error
 
 

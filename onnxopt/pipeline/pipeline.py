@@ -36,6 +36,10 @@ class Pipeline:
                 steps.append(step)
         return Pipeline(tuple(steps))
 
+    def fixed_dims(self) -> dict[str, int]:
+        """The dimensions of the inputs that its passes fix, and their sizes."""
+        return {name: size for pass_ in self.passes() for name, size in pass_.fixed_dims().items()}
+
     def passes(self) -> Iterator[Pass]:
         """Every pass in order, those in presets and repeats included, repeated ones once."""
         for step in self.elements:

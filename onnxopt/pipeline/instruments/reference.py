@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onnxopt.errors import CheckFailed
@@ -34,6 +34,21 @@ class Interface:
         overridable = header.ir_version >= 4
         inputs = map(spec_of, header.graph.input) if overridable else inputs_of(header)
         return cls(tuple(inputs), tuple(outputs_of(header)))
+
+    def fixed(self, dims: Mapping[str, int]) -> Interface:
+        """The interface of the model once these dimensions of its inputs are fixed.
+
+        An output's symbol that is no input's stands for whatever number then follows: it becomes unknown.
+        """
+        from onnxopt.runtime.dimensions import fixed, fixed_spec
+
+        def output(spec: ValueSpec) -> ValueSpec:
+            if spec.shape is None:
+                return spec
+            shape = fixed("", spec.shape, dims)
+            return replace(spec, shape=tuple(None if isinstance(dim, str) else dim for dim in shape))
+
+        return Interface(tuple(fixed_spec(spec, dims) for spec in self.inputs), tuple(map(output, self.outputs)))
 
     def broken_by(self, other: Interface) -> str:
         """How `other` breaks what this declares, empty where it does not: it may say more, never something else."""

@@ -1,0 +1,42 @@
+"""`recognize-activations`: an activation function that is spelled out becomes the operator that it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from onnxopt import ir
+from onnxopt.passes import _hard_activations, _piecewise_activations, _smooth_activations, _softmax_rules
+from onnxopt.passes._recognition import recognize
+from onnxopt.pipeline.base import Context, Pass, Preserves
+
+RULES = (
+    *_piecewise_activations.RULES,
+    *_hard_activations.RULES,
+    *_smooth_activations.RULES,
+    *_softmax_rules.RULES,
+)
+
+
+@dataclass(frozen=True)
+class RecognizeActivations(Pass):
+    """Write activation functions that exporters spell out as the one operator that the model's opset has for them.
+
+    Relu, Clip, LeakyRelu, PRelu from Max, Min and Where; HardSigmoid and HardSwish (opset 14) from Clip; Sigmoid,
+    Softplus, Mish (18), Swish (24) and Gelu (20; by erf and by tanh) from Exp, Tanh and Erf; Softmax and LogSoftmax
+    (13) from the stable spelling. Below the opset of HardSwish, x clip(x + 3, 0, 6) / 6 becomes x HardSigmoid(x).
+    Gelu, HardSigmoid, HardSwish, Mish, Softmax, Softplus and Swish only where the target likes them: onnxruntime fuses
+    some spellings by itself, and takes apart operators for which it has no kernel.
+
+    Numbers in the formulas may be off by the rounding of their own type. Refused, with a reason: intermediate results
+    that others read or that a graph gives out; numbers that the caller may override or that may add an axis; types
+    other than float16, float32 and, where every runtime has it, float64; bounds that cross. NaN and infinities come
+    out as before; where a spelling overflows on the way and the operator does not, the operator's value is taken; the
+    sign of a zero may change. Works in subgraphs and, where types can be told from the constants, in functions.
+    """
+
+    preserves: ClassVar[Preserves] = Preserves.VALUES
+
+    def run(self, graph: ir.Graph, ctx: Context) -> bool:
+        """Recognize in every scope."""
+        return recognize(graph, RULES, ctx)
