@@ -42,6 +42,7 @@ from onnxopt.passes._moments import (
     square_of,
 )
 from onnxopt.passes._recognition import SINGLE, Recognition, require_type
+from onnxopt.pipeline.dialect import Composite
 
 
 class _Core(Recognition):
@@ -150,7 +151,7 @@ class Scale(_Absorb):
 
     ones = constant(lambda array: array.size > 0 and bool(np.all(array == 1)))
 
-    def __init__(self, composite: str, since: int) -> None:
+    def __init__(self, composite: Composite, since: int) -> None:
         self.composite, self.since = composite, since
         self.near = (composite,)
         self.what = f"make Mul the scale of {composite}"
@@ -184,7 +185,7 @@ class WithoutCasts(Recognition):
     Exports of half-precision models spell it so. The scale and bias have to be the same numbers in float16.
     """
 
-    def __init__(self, composite: str, since: int) -> None:
+    def __init__(self, composite: Composite, since: int) -> None:
         self.composite, self.since = composite, since
         self.near = (composite,)
         self.what = f"take {composite} out of its casts to float32"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from onnxopt import ir
 from onnxopt.ir.known import known_value
@@ -83,7 +85,8 @@ def fitted(match: Match, given: ir.Tensor, dims: tuple[int, ...], rank: int) -> 
     value = known_value(given)
     if value is None or math.prod(dims) > LARGEST_SCALE:
         raise NoMatch(f"'{given.name}' of shape {list(shape)} would have to be reshaped to {list(dims)}")
-    return np.broadcast_to(value.reshape(value.shape[-len(dims) :]), dims).copy()
+    wide_enough: npt.NDArray[Any] = np.broadcast_to(value.reshape(value.shape[-len(dims) :]), dims).copy()
+    return wide_enough
 
 
 def require_epsilon(match: Match, term: Term) -> None:

@@ -89,10 +89,11 @@ class _Work:
             return False
         if node.op in _NEUTRAL and not _changes_nothing(node):
             return False
+        shrunk = {output, *chain}
         for tensor in (output, *chain):
             for reader in self._readers_of(tensor):
                 passes_on = reader.outputs[0] in chain
-                if not passes_on and not self._keeps_shape(reader, tensor, small, large):
+                if not passes_on and not self._keeps_shape(reader, shrunk, small, large):
                     return f"'{reader.outputs[0].name}' might have another shape"
         if node.op == "ConstantOfShape" and not may_have_constants(self.edit, node):
             return NO_INITIALIZERS
@@ -135,15 +136,15 @@ class _Work:
                     return False
         return True
 
-    def _keeps_shape(self, reader: ir.Node, tensor: ir.Tensor, small: Dims, large: Dims) -> bool:
-        """Whether a reader gives out the same shape if `tensor` is as small as that."""
+    def _keeps_shape(self, reader: ir.Node, shrunk: set[ir.Tensor], small: Dims, large: Dims) -> bool:
+        """Whether a reader gives out the same shape if those tensors are as small as that."""
         out = self._dims(reader.outputs[0])
         others: list[Sequence[int | Dim | None]] = []
         if reader.op == "Expand":
             target = self.shapes.elements(reader.inputs[1])
             others += [] if target is None else [target]
         else:
-            dims = [self._dims(other) for other in reader.inputs if other is not tensor]
+            dims = [self._dims(other) for other in reader.inputs if other not in shrunk]
             others += [known for known in dims if known is not None]
         if out is None or max(len(small), *map(len, others), 0) < len(out):
             return False

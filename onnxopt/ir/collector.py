@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _YOUNG = 20_000
-"""New objects after which to look for garbage: at Python's own 700, a pass over a large graph spends a fifth of its time
-on that."""
+"""New objects after which to look for garbage: at Python's own 700, passes over a large graph spend a fifth of their
+time on that."""
 
 
 @contextmanager

@@ -9,14 +9,14 @@ PRESETS = {
         "infer-shapes,share-initializers,repeat{max=6}("
         "fold-constants,eliminate-identities,inline-if,fold-shapes,eliminate-common-subexpressions,eliminate-dead-nodes,"
         "cancel-quantization,merge-casts,merge-transposes,sink-transposes,merge-reshapes,merge-slices,merge-concats,"
-        "merge-pads,recognize-activations,recognize-normalizations,merge-arithmetic,fuse-pads,fuse-conv-bn,"
+        "merge-pads,eliminate-broadcasts,recognize-activations,recognize-normalizations,merge-arithmetic,fuse-pads,fuse-conv-bn,"
         "fuse-matmul-add,fuse-depthwise),infer-shapes"
     ),
 }
 """O1 costs time linear in the nodes; O2 adds what needs shapes, or several rounds; O3 everything that is lossless.
 
-What is spelled out is recognised before arithmetic is merged, which would take it apart; data movement goes first, since
-it stands between what can be merged.
+What is spelled out is recognised before arithmetic is merged, which would take it apart; data movement goes first,
+since it stands between what can be merged.
 """
 
 REPEAT = "repeat"

@@ -90,6 +90,9 @@ def test_other_readers_keep_it(body: str, weights: str) -> None:
         ("e = Expand (r, s) y = Add (e, e)", "", "'y' might have another shape"),
         ("e = Expand (x, t) y = Add (e, k)", "int64[2] t = {4, 5}, float[1,5] k = {1, 2, 3, 4, 5}", "another shape"),
         ("e = Expand (two, s) f = Neg (e) y = Add (f, r)", "float two = {2}", "another shape"),
+        # what is computed from it shrinks with it
+        ("e = Expand (r, s) f = Neg (e) y = Add (f, e)", "", "another shape"),
+        ("e = ConstantOfShape (s) c = Greater (e, k) d = Where (c, e, k) y = Add (d, r)", "float k = {1}", "another"),
     ],
 )
 def test_a_shape_that_might_shrink(body: str, weights: str, reason: str) -> None:

@@ -20,7 +20,7 @@ _MOST = 32
 
 
 _Seen = tuple[tuple[str, ...], tuple[str, ...]]
-"""Names of a node's inputs and outputs, as they were: removing it empties its lists, and names pass to other tensors."""
+"""Names of a node's inputs and outputs as they were: removing it empties its lists, and names pass to other tensors."""
 
 
 @dataclass
