@@ -47,7 +47,7 @@ class DataFile:
             if isinstance(values, MappedValues):
                 append(values, self.file)
             else:
-                self.file.write(_bytes(constant))
+                self.file.write(bytes_of(constant))
             self._end = start + length
         offset, _ = self._placed[key, length]
         write_header(constant, out)
@@ -76,7 +76,7 @@ def append(values: MappedValues, file: BinaryIO) -> None:
     file.seek(start + values.length)
 
 
-def _bytes(constant: Constant) -> bytes | memoryview:
+def bytes_of(constant: Constant) -> bytes | memoryview:
     """The bytes of `raw_data`; of an array in memory without a copy."""
     values = constant._values
     if isinstance(values, InlineValues) and values.tensor.HasField("raw_data"):

@@ -165,7 +165,9 @@ class Misplaced(Exception):
     """Data are referred to where they cannot be put."""
 
 
-Piece: TypeAlias = bytes | memoryview | MappedValues
+Data: TypeAlias = memoryview | MappedValues
+"""The bytes of `raw_data`, or where they lie."""
+Piece: TypeAlias = bytes | Data
 
 
 def length_of(piece: Piece) -> int:
@@ -178,10 +180,11 @@ class WeightsWriter:
     """Writes a model whose large weights are copied from the files that they lie in."""
 
     token: str = field(default_factory=lambda: secrets.token_hex(16))
-    weights: list[MappedValues] = field(default_factory=list)
+    weights: list[Data] = field(default_factory=list)
+    _placed: int = 0
 
-    def refer(self, values: MappedValues, out: TensorProto) -> None:
-        """Let a TensorProto of the skeleton stand for data that `write` is to copy."""
+    def refer(self, values: Data, out: TensorProto) -> None:
+        """Let a TensorProto of the skeleton stand for data that are to be copied, from a file or from memory."""
         out.data_location = TensorProto.EXTERNAL
         for key, value in (("location", self.token), ("offset", str(len(self.weights)))):
             out.external_data.add(key=key, value=value)
@@ -194,6 +197,7 @@ class WeightsWriter:
             Misplaced: Something else than an initializer of the main graph refers to data.
         """
         data = memoryview(skeleton)
+        self._placed = 0
         found: list[Piece] = []
         for field_ in fields(data, 0, len(data)):
             if field_.number == _GRAPH:
@@ -201,7 +205,7 @@ class WeightsWriter:
                 found += [_tagged(_GRAPH, sum(map(length_of, graph))), *graph]
             else:
                 found.append(data[field_.start : field_.end])
-        if sum(isinstance(piece, MappedValues) for piece in found) != len(self.weights):
+        if self._placed != len(self.weights):
             raise Misplaced
         return found
 
@@ -215,9 +219,11 @@ class WeightsWriter:
             if entries.get("location") != self.token:
                 continue
             values = self.weights[int(entries["offset"])]
-            header = _without_reference(tensor).SerializeToString() + _tagged(_RAW_DATA, values.length)
+            length = length_of(values)
+            header = _without_reference(tensor).SerializeToString() + _tagged(_RAW_DATA, length)
             yield data[done : found.start]
-            yield _tagged(_INITIALIZER, len(header) + values.length) + header
+            yield _tagged(_INITIALIZER, len(header) + length) + header
             yield values
+            self._placed += 1
             done = found.end
         yield data[done : graph.end]

@@ -75,6 +75,11 @@ def options_of(owner: type) -> tuple[Option, ...]:
 
     BadOption where the class is no dataclass of its own or the type of a field cannot be an option's.
     """
+    return _options_of(typing.cast(typing.Hashable, owner))
+
+
+@functools.cache
+def _options_of(owner: Any) -> tuple[Option, ...]:
     if "__dataclass_fields__" not in vars(owner):
         raise BadOption(f"{label(owner)}: the class {owner.__name__} needs @dataclass(frozen=True)")
     fields = [f for f in dataclasses.fields(owner) if f.init and f.metadata.get("option", True)]

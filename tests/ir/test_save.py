@@ -172,7 +172,7 @@ def test_a_save_that_fails_leaves_the_old_model_and_nothing_else(
     before = {path.name: path.read_bytes() for path in model.parent.iterdir()}
     _fail_at(monkeypatch, step, at, error)
     with pytest.raises(OnnxoptError if isinstance(error, OSError) else KeyboardInterrupt):
-        ir.save(graph_of(2), model, external=external)
+        ir.save(graph_of(2), model, external=external, sync=True)
     assert {path.name: path.read_bytes() for path in model.parent.iterdir()} == before
 
 
@@ -182,7 +182,7 @@ def test_an_interrupt_between_the_steps_leaves_the_old_model_or_the_new(
 ) -> None:
     _fail_at(monkeypatch, "fsync", at, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        ir.save(graph_of(2), model, external=True)
+        ir.save(graph_of(2), model, external=True, sync=True)
     assert value_of(model) == expected
 
 
