@@ -142,7 +142,7 @@ def test_a_result_shows_itself_in_a_line_and_in_a_notebook(path: Path) -> None:
     result = onnxopt.run(path, "O2", verify=True)
     line = repr(result)
     assert line.startswith("<RunResult ") and "\n" not in line and len(line) < 300
-    assert "model.onnx, O2: 3 rewrites, 5 > 3 nodes; largest output difference: none" in line
+    assert "model.onnx, O2: 4 rewrites, 5 > 3 nodes; largest output difference: none" in line
     page = result._repr_html_()
     assert page.startswith("<pre") and "Tanh" in page and "parameters" in page
 

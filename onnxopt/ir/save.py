@@ -36,9 +36,9 @@ def save(graph: Graph, path: str | Path, *, external: bool | None = None, sync: 
         graph: A main graph.
         path: The model file; a previous one is replaced in the last step.
         external: Whether weights go into a file of their own; by default where they came from one, or exceed 1.9 GB.
-        sync: Flush to the disk before the names change. A crash of ours, a kill or a full disk leaves the old file whole
-            without it; against a power cut, ext4, btrfs and XFS order the two by themselves. It costs a wait for the
-            disk: for 2.4 GB up to a quarter of a minute where the copy itself takes two seconds.
+        sync: Flush to the disk before the names change. Without it too, a crash of ours, a kill or a full disk leaves
+            the old file whole; against a power cut, ext4, btrfs and XFS order the two by themselves. It costs a wait
+            for the disk: for 2.4 GB up to a quarter of a minute where the copy itself takes two seconds.
 
     Raises:
         OnnxoptError: The folder is missing or read-only, or the disk is full; the previous file is still there.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 PRESETS = {
     "O1": "fold-constants,eliminate-identities,eliminate-common-subexpressions,eliminate-dead-nodes",
-    "O2": "infer-shapes,repeat{max=4}(O1,fold-shapes,fuse-conv-bn,fuse-depthwise),infer-shapes",
+    "O2": "infer-types,repeat{max=4}(O1,fold-shapes,fuse-conv-bn,fuse-depthwise),infer-shapes",
     "O3": (
-        "infer-shapes,share-initializers,repeat{max=6}("
+        "infer-types,share-initializers,repeat{max=6}("
         "fold-constants,eliminate-identities,inline-if,fold-shapes,eliminate-common-subexpressions,eliminate-dead-nodes,"
         "cancel-quantization,merge-casts,merge-transposes,sink-transposes,merge-reshapes,merge-slices,merge-concats,"
         "merge-pads,eliminate-broadcasts,recognize-activations,recognize-normalizations,merge-arithmetic,fuse-pads,fuse-conv-bn,"

@@ -22,7 +22,7 @@ def test_json_of_all(onnxopt: Command) -> None:
     assert [entry["name"] for entry in told["passes"]] == list(Registry.installed().names())
     assert all(entry["doc"] for entry in told["passes"])
     assert [entry["name"] for entry in told["presets"]] == list(PRESETS)
-    assert told["presets"][1]["expanded"].startswith("infer-shapes,repeat{max=4}(fold-constants,")
+    assert told["presets"][1]["expanded"].startswith("infer-types,repeat{max=4}(fold-constants,")
 
 
 def test_one_pass_with_its_options(onnxopt: Command) -> None:
