@@ -40,7 +40,7 @@ def _measure(folder: Path, rounds: int) -> Report:
     busy: dict[tuple[str, int], list[float]] = {}
 
     def run(tool: str, nodes: int) -> float:
-        command = [sys.executable, Path(__file__).with_name("optimizers.py"), tool, models[nodes], _out(folder, tool)]
+        command = [sys.executable, Path(__file__).with_name("optimize_one.py"), tool, models[nodes], _out(folder, tool)]
         try:
             finished = last[tool, nodes] = run_measured(command, timeout=_PATIENCE).require_success()
         except subprocess.TimeoutExpired:

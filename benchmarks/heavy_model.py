@@ -22,8 +22,9 @@ _CONVS = 16
 class _Writer:
     """Appends nodes to a list, and weights to the data file."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, gain: float) -> None:
         self.data = data
+        self.gain = gain
         self.file = data.open("wb")
         self.rng = np.random.default_rng(0)
         self.nodes: list[Any] = []
@@ -33,7 +34,8 @@ class _Writer:
         """Append random weights that keep the size of what passes through them."""
         name = f"weight_{len(self.weights)}"
         count, fan_in = int(np.prod(shape)), shape[0] if len(shape) == 2 else int(np.prod(shape[1:]))
-        raw = (self.rng.standard_normal(count, np.float32) / np.float32(fan_in) ** 0.5).tobytes()
+        scale = np.float32(self.gain if len(shape) == 2 else 1) / np.float32(fan_in) ** 0.5
+        raw = (self.rng.standard_normal(count, np.float32) * scale).tobytes()
         tensor = TensorProto(name=name, dims=shape, data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
         for key, value in (("location", self.data.name), ("offset", self.file.tell()), ("length", len(raw))):
             tensor.external_data.add(key=key, value=str(value))
@@ -52,9 +54,13 @@ class _Writer:
         return self.node("Constant", value=numpy_helper.from_array(np.array(values, dtype)))
 
 
-def write(folder: Path, layers: int = _LAYERS) -> Path:
-    """Write `heavy.onnx` and `heavy.data` of a gibibyte (less with fewer layers); return the model's path."""
-    writer = _Writer(folder / "heavy.data")
+def write(folder: Path, layers: int = _LAYERS, gain: float = 1.0) -> Path:
+    """Write `heavy.onnx` and `heavy.data` of a gibibyte (less with fewer layers); return the model's path.
+
+    With a `gain` below 1 on the matrices, the residual branches stay small. Otherwise every layer doubles what passes
+    through, and after some fifty the last bit of the input decides the output.
+    """
+    writer = _Writer(folder / "heavy.data", gain)
     value = "image"
     for _ in range(min(_CONVS, layers)):
         conv = writer.node(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import ml_dtypes
 import numpy as np
@@ -41,6 +42,8 @@ class CancelQuantization(Pass):
     moved, and none for another target than `onnx`: engines find quantized operators by the pairs round them. In every
     scope.
     """
+
+    needs: ClassVar[tuple[str, ...]] = ("QuantizeLinear", "DequantizeLinear")
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed."""

@@ -15,6 +15,7 @@ from onnxopt.folding.flattening import Flattening
 from onnxopt.folding.growth import Growth, frontier
 from onnxopt.folding.proven_shapes import answer
 from onnxopt.folding.sizing import Sizing
+from onnxopt.ir.proven import ProvenShapes
 from onnxopt.ir.schema import find_schema
 from onnxopt.ir.values import Array, Values
 from onnxopt.pipeline.base import Context, Pass, describe
@@ -49,11 +50,14 @@ class FoldConstants(Pass):
         """Edit `graph` in place; return whether anything changed."""
         changed = ir.sort(graph)
         changed |= _make_initializers(graph, ctx)
+        if changed:
+            ctx.forget()
         failed: dict[ir.Node, str] = {}
         while True:
             attempt = _Attempt(self, graph, ctx, failed)
             if not attempt.run():
                 break
+            ctx.forget()
             changed = True
         attempt.explain()
         return changed
@@ -104,7 +108,7 @@ class _Attempt:
     def __init__(self, options: FoldConstants, graph: ir.Graph, ctx: Context, failed: dict[ir.Node, str]) -> None:
         self.options, self.graph, self.ctx, self.failed = options, graph, ctx, failed
         self.facts = Facts()
-        answer(shape_questions(graph, failed.keys()), graph, self.facts)
+        answer(shape_questions(graph, failed.keys()), graph, ctx.analysis(ProvenShapes, graph), self.facts)
         self.candidates = find(graph, self.facts, failed.keys())
         self.refused = self.candidates.refused
         self.evaluation = Evaluation(self.facts, Flattening(), self.candidates.scope_of, _MEMORY, self._progress)

@@ -48,18 +48,19 @@ class FuseDepthwise(Pass):
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Rewrite in every scope until nothing more matches: a merge may bring the next pair together."""
-        before = conv_costs(graph)
+        before = conv_costs(graph) if any(map(_is_or_becomes_depthwise, ir.every_node(graph))) else None
         gate, changed = _Gate(ctx), False
         while self._sweep(graph, gate):
             gate.refusals.clear()
+            ctx.forget()
             changed = True
         gate.pass_on()
-        _report(ctx, before, conv_costs(graph) if changed else before)
+        if before is not None:
+            _report(ctx, before, conv_costs(graph) if changed else before)
         return changed
 
     def _sweep(self, graph: ir.Graph, gate: _Gate) -> bool:
         scopes = list(ir.every_graph(graph))
-        gate.ctx.forget()
         setting = Setting(gate.ctx.analysis(ProvenShapes, graph), gate.ctx.dialect)
         with ir.edit(graph) as edit:
             for scope, node in _live(scopes, edit):
@@ -92,6 +93,14 @@ class _Gate:
     def pass_on(self) -> None:
         for reason, node in self.refusals:
             self.ctx.refuse(reason, node)
+
+
+def _is_or_becomes_depthwise(node: ir.Node) -> bool:
+    """Whether the costs, which ask for all shapes, are worth their time: else there is nothing to state."""
+    if node.is_op("Concat") and node.inputs:
+        first = node.inputs[0].producer
+        return first is not None and first.is_op("Conv")
+    return is_depthwise(node)
 
 
 def _live(scopes: list[ir.Graph], edit: ir.Edit) -> Iterator[tuple[ir.Graph, ir.Node]]:

@@ -30,6 +30,7 @@ class FuseMatmulAdd(Pass):
     """
 
     preserves: ClassVar[Preserves] = Preserves.VALUES
+    needs: ClassVar[tuple[str, ...]] = ("Gemm", "MatMul")
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Rewrite in every scope."""

@@ -26,6 +26,7 @@ class FusePads(Pass):
     """
 
     preserves: ClassVar[Preserves] = Preserves.VALUES
+    needs: ClassVar[tuple[str, ...]] = ("Pad",)
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Fold in every scope."""

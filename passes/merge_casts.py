@@ -30,6 +30,7 @@ class MergeCasts(Pass):
     """
 
     preserves: ClassVar[Preserves] = Preserves.BITS
+    needs: ClassVar[tuple[str, ...]] = ("Cast",)
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed."""

@@ -30,6 +30,7 @@ class MergePads(Pass):
     """
 
     preserves: ClassVar[Preserves] = Preserves.BITS
+    needs: ClassVar[tuple[str, ...]] = ("Pad",)
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed."""

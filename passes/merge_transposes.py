@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from onnxopt import ir
 from onnxopt.ir.proven import ProvenShapes
@@ -23,6 +24,8 @@ class MergeTransposes(Pass):
     many these are has to be certain. One that names a graph output becomes an Identity where the tensor itself cannot
     take the name.
     """
+
+    needs: ClassVar[tuple[str, ...]] = ("Transpose",)
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed."""

@@ -44,6 +44,7 @@ class SinkTransposes(Pass):
     """
 
     preserves: ClassVar[Preserves] = Preserves.VALUES
+    needs: ClassVar[tuple[str, ...]] = ("Transpose",)
 
     exact: bool = False
     """Keep every bit of every output, as onnxruntime computes them: move none past an operator that adds up floats,

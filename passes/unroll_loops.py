@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -37,6 +38,8 @@ class UnrollLoops(Pass):
     dropped, since it need not hold in each trip alone. Refused: a condition or trip count that is computed, more trips
     or nodes than the options allow, scan outputs of no trip at all, Scan-8, a body with quantization annotations.
     """
+
+    needs: ClassVar[tuple[str, ...]] = ("Loop", "Scan")
 
     max_trips: int = 8
     """Unroll no loop of more trips."""

@@ -27,7 +27,7 @@ _PAIR = frozenset({"Add", "And", "Div", "Equal", "Gather", "Greater", "Less", "M
 """Operators whose result has at most the product of the elements of their inputs."""
 
 
-def answer(questions: list[Tensor], graph: Graph, facts: Facts) -> None:
+def answer(questions: list[Tensor], graph: Graph, rules: ProvenShapes, facts: Facts) -> None:
     """Put into `facts` the shapes asked for, as far as they are certain.
 
     Our own rules answer most at the cost of one sweep. onnx's inference costs two exports and grows faster than the
@@ -35,7 +35,6 @@ def answer(questions: list[Tensor], graph: Graph, facts: Facts) -> None:
     """
     if not questions:
         return
-    rules = ProvenShapes(graph)
     facts.certain = lambda tensor: _complete(rules.shape(tensor))
     facts.shapes.update((tensor, dims) for tensor in questions if (dims := _complete(rules.shape(tensor))) is not None)
     open_ = [tensor for tensor in questions if tensor not in facts.shapes]

@@ -121,7 +121,8 @@ class Graph(gs.Graph):  # type: ignore[misc]
         """The graphs in the attributes of its nodes, and with `recursive` those inside them."""
         for node in self.nodes:
             for value in node.attrs.values() if node.attrs else ():
-                if value.__class__ in _PLAIN:  # asked of every node by every pass
+                kind = value.__class__  # asked of every node by every pass, and nearly always in vain
+                if kind in _PLAIN or (kind is list and value and value[0].__class__ in _PLAIN):
                     continue
                 for graph in value if isinstance(value, list) else (value,):
                     if not isinstance(graph, gs.Graph):

@@ -44,6 +44,8 @@ class Pass(ABC):
     """
 
     preserves: ClassVar[Preserves] = Preserves.BITS
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Operators of which one at least has to be there, or the pass would find nothing and is not run; none: any."""
 
     @abstractmethod
     def run(self, graph: ir.Graph, ctx: Context) -> bool:

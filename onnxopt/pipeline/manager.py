@@ -140,7 +140,7 @@ class Manager:
                     if not self._run_all(graph, step.pipeline, ctx):
                         break
                     changed = True
-            elif isinstance(step, Pass) and self._has_news(step):
+            elif isinstance(step, Pass) and self._has_news(step) and _has_needs(step, graph, ctx):
                 changed |= self._run_one(graph, step, ctx)
         return changed
 
@@ -190,6 +190,17 @@ class Manager:
         ctx.touched.clear()
         ctx.forget()
         self._barred.add(run.text)
+
+
+def _has_needs(pass_: Pass, graph: ir.Graph, ctx: Context) -> bool:
+    """Whether the graph has an operator that the pass is about."""
+    return not pass_.needs or not ctx.analysis(_operators, graph).isdisjoint(pass_.needs)
+
+
+def _operators(graph: ir.Graph) -> frozenset[str]:
+    from onnxopt import ir
+
+    return frozenset(node.op for node in ir.every_node(graph))
 
 
 def _execute(run: PassRun, graph: ir.Graph, ctx: Context) -> bool:
