@@ -32,8 +32,6 @@ from optimizers_runs import OURS, Outcome
 from reporting import Report, arguments
 from zoo import MissingModel, Model, folder, zoo
 
-from onnxopt.pipeline.presets import PRESETS
-
 PHASES = ("nodes", "check", "fusions", "time", "latency")
 RESULTS = Path(__file__).parent / "results"
 SIZES: tuple[tuple[str, Callable[[Outcome], int]], ...] = (
@@ -131,8 +129,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default=list(PHASES), help="phases", type=commas, metavar="A,B")
     parser.add_argument("--models", default=[""], help="whose name contains one of these", type=commas, metavar="A,B")
     parser.add_argument("--tools", default=[OURS, *runs.peers()], help="optimizers", type=commas, metavar="A,B")
-    strongest = "O3" if "O3" in PRESETS else "O2"
-    parser.add_argument("--passes", default=strongest, help=f"the pipeline of ours, by default {strongest}")
+    parser.add_argument("--passes", default="O3", help="the pipeline of ours, by default O3")
     parser.add_argument("--quick", action="store_true", help="without the two largest models, and fewer rounds")
     parser.add_argument("--limit", type=float, default=600.0, help="seconds that one run may take")
     parser.add_argument("--again", action="store_true", help="run the peers again, too")
@@ -144,12 +141,14 @@ def _arguments() -> argparse.Namespace:
 
 
 def _chosen(given: argparse.Namespace) -> Iterator[Model]:
-    """The models that are wanted and can be had; those that cannot are told on stderr."""
+    """The models that are wanted. One that cannot be had ends a run of all, whose verdict would be on fewer."""
     for model in zoo():
         if any(text in model.name for text in given.models) and not (given.quick and model.name in LARGE):
             try:
                 model.find()
             except MissingModel as missing:
+                if given.models == [""]:
+                    sys.exit(f"{missing}; or name those to run with --models")
                 sys.stderr.write(f"{missing}\n")
             else:
                 yield model

@@ -9,6 +9,8 @@ from onnxopt.ir.proven.extents import at_most, product
 Numbers = list[int]
 _EVERYTHING = 2**31 - 1
 """Where a slice ends that takes all there is; it fits both types that Slice takes."""
+_NEVER_TWICE = 2
+"""A place so far from the end is negative only on an axis so short that counting it from the end ends before it."""
 
 
 def reshape_target(node: ir.Node, shapes: ProvenShapes) -> Numbers | str | None:
@@ -72,10 +74,10 @@ def slice_bounds(node: ir.Node, index: int, shapes: ProvenShapes) -> Numbers | s
             return None
         dim = data[axis]
         left = dim - place
-        low = lowest(place, shapes.nonempty)
-        if at_most(dim, place, shapes.nonempty):
+        low = lowest(place)
+        if at_most(dim, place):
             found.append(_EVERYTHING)
-        elif isinstance(left, int) and left > 0 and low is not None and low >= 0:
+        elif isinstance(left, int) and left > 0 and (left <= _NEVER_TWICE or (low is not None and low >= 0)):
             found.append(-left)
         else:
             return f"'{place}' is no number, and not at a fixed distance from the end of the axis"

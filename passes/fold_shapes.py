@@ -17,6 +17,8 @@ from onnxopt.passes._shape_targets import expand_target, reshape_target, slice_b
 from onnxopt.pipeline.base import Context, Pass
 
 _INT64 = np.dtype(np.int64)
+_INTEGER_CONSTANTS = 9
+"""The opset since which Constant makes them."""
 _ROUNDS = 8
 """Each but the last makes the model smaller."""
 
@@ -40,8 +42,9 @@ class FoldShapes(Pass):
     """
 
     empty_inputs: bool = False
-    """Keep the results also for inputs that have a dimension of 0. Without, a model that is given such an input may
-    fail, or give an empty output of another shape. What data decide (NonZero) may be 0 in any case."""
+    """Keep the target of a Reshape right also for inputs that have a dimension of 0. Without, a model that is given such
+    an input may fail there, or give an empty output of another shape; everything else is kept, and what data decide
+    (NonZero) may be 0 in any case."""
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed."""
@@ -133,7 +136,7 @@ class _Folding:
     def _constant(self, value: Array, name: str, anchor: ir.Node, scope: ir.Graph) -> ir.Tensor:
         """A new constant, for `anchor` to read."""
         constant = ir.Constant(self.edit.fresh(name), value)
-        if takes_initializers(scope, self.graph):
+        if takes_initializers(scope, self.graph) or scope.opset < _INTEGER_CONSTANTS:
             if not free_initializers(self.graph):
                 self.graph.constants.append(constant)
                 self.graph.listed.setdefault(constant.name)
@@ -167,9 +170,11 @@ class _Folding:
 
     def _number(self, node: ir.Node, output: ir.Variable, scope: ir.Graph) -> None:
         alone = len(node.outputs) == 1
-        if not self._is_removable(node) or not (
-            alone or (self._has_initializers(scope) and not self.edit.is_output(output))
-        ):
+        given_out = self.edit.is_output(output)
+        if not self._is_removable(node) or not (alone or (self._has_initializers(scope) and not given_out)):
+            return
+        if given_out and scope.opset < _INTEGER_CONSTANTS:
+            self.ctx.refuse(f"'{output.name}' is given out, and opset {scope.opset} has no Constant of integers", node)
             return
         if not self.ctx.allow(f"'{output.name}' made a constant", node):
             return

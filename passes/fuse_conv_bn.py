@@ -11,6 +11,7 @@ from onnxopt.linear.batch_norm import merge_into_batch_norm
 from onnxopt.linear.chain import STEPS
 from onnxopt.linear.fold_affine import fold_after, fold_before, fold_behind_bias
 from onnxopt.linear.layer import LAYERS, is_layer
+from onnxopt.linear.scaled_product import fold_scales_of_product
 from onnxopt.linear.setting import Setting
 from onnxopt.pipeline.base import Context, Pass, Preserves
 
@@ -30,6 +31,9 @@ class FuseConvBn(Pass):
     scale and bias, or, upon an image, a new one of mean 0 and variance 1. The scale and shift of a GroupNormalization
     that is spelled out stay. No rewrite adds a node.
 
+    Where both factors of a MatMul that are computed have a scale of one number, as in torch's attention, both go into
+    the layer that makes one of them, through the Reshapes, Transposes and Splits between; or else into one Mul.
+
     New weights are computed in double precision and rounded once to the type of the old ones; weights that other
     nodes share are left to those. Zero weights stay zero. Left alone, with a reason: BatchNormalization in training
     mode, weights that the caller may override, an intermediate result that others read or that is an output, results
@@ -42,11 +46,13 @@ class FuseConvBn(Pass):
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Fold in every scope."""
         setting = Setting(ctx.analysis(ProvenShapes, graph), ctx.dialect)
-        layers, steps = [], []
+        layers, products, steps = [], [], []
         for scope in ir.every_graph(graph):
             for node in scope.nodes:
                 if node.op in LAYERS and is_layer(node):
                     layers.append((scope, node))
+                    if node.op == "MatMul":
+                        products.append((scope, node))
                 elif node.op in STEPS and node.is_standard:
                     steps.append((scope, node))
         with ir.edit(graph) as edit:
@@ -58,6 +64,9 @@ class FuseConvBn(Pass):
                 for scope, node in layers:
                     if not edit.was_removed(node) and (folded := fold(edit, scope, node, ctx, setting)):
                         ctx.count(f"folded {where}", folded)
+            for scope, node in products:
+                if not edit.was_removed(node) and (gone := fold_scales_of_product(edit, scope, node, ctx, setting)):
+                    ctx.count("scales of both factors of a product", gone)
             for scope, node in steps:
                 if not edit.was_removed(node) and (merged := merge_into_batch_norm(edit, scope, node, ctx, setting)):
                     ctx.count("merged into a BatchNormalization", merged)

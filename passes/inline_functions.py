@@ -19,6 +19,9 @@ from onnxopt.ir.splice import Binding, Names, copy_nodes, given_out
 from onnxopt.ir.sweep import drop_functions
 from onnxopt.pipeline.base import Context, Pass
 
+_ENGINES = "com.microsoft"
+"""How the domains begin of which operators an engine knows by name, whether they have a body or not."""
+
 
 @dataclass(frozen=True)
 class InlineFunctions(Pass):
@@ -38,11 +41,16 @@ class InlineFunctions(Pass):
     """Functions to inline: patterns, as of file names, for `name` or `domain.name`."""
     skip: tuple[str, ...] = ()
     """Functions to leave, by such patterns."""
+    fewer_nodes: bool = False
+    """Only functions that take fewer nodes inlined, being called once or of one node; none that an engine may have a
+    kernel of its own for, by its domain (com.microsoft)."""
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed."""
         chosen = {function for function in graph.functions if self._chooses(function)}
-        if graph.functions and not chosen:
+        if chosen and self.fewer_nodes:
+            chosen = _taking_fewer(graph, chosen, ctx)
+        elif graph.functions and not chosen:
             names = ", ".join(sorted(_label(function) for function in graph.functions))
             ctx.warn(f"no function is chosen; there are: {names}")
         if not chosen:
@@ -60,6 +68,29 @@ class InlineFunctions(Pass):
             return any(fnmatchcase(name, each) for name in (function.name, _label(function)) for each in patterns)
 
         return matches(self.only) and not matches(self.skip)
+
+
+def _taking_fewer(graph: ir.Graph, chosen: set[ir.Function], ctx: Context) -> set[ir.Function]:
+    """The functions of which the bodies, one for each call, have fewer nodes than one body and the calls.
+
+    c n < c + n holds where c or n is 1.
+    """
+    purity = Purity(graph)
+    calls: Counter[ir.Function] = Counter()
+    for node in ir.every_node(graph):
+        called = purity.called(node)
+        if called in chosen:
+            calls[called] += 1
+    found = {function for function, count in calls.items() if count == 1 or _has_one_node(function)}
+    for function in sorted(found, key=_label):
+        if function.domain.startswith(_ENGINES):
+            ctx.refuse(f"an engine may have a kernel of its own for '{_label(function)}'", _label(function))
+            found.discard(function)
+    return found
+
+
+def _has_one_node(function: ir.Function) -> bool:
+    return len(function.nodes) == 1 and not any(True for _ in function.nodes[0].subgraphs())
 
 
 def _label(function: ir.Function) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from onnxopt import ir
 from onnxopt.ir.edit import detach
 from onnxopt.ir.known import known_value
-from onnxopt.ir.proven import ProvenShapes
+from onnxopt.ir.liveness import reads
+from onnxopt.ir.proven import ProvenShapes, demanded_rank, possible_ranks
 from onnxopt.ir.purity import Purity
 from onnxopt.ir.sameness import Sameness
 from onnxopt.ir.splice import Binding, Names, given_out, move, own_names
@@ -27,8 +29,10 @@ class InlineIf(Pass):
     """Put the nodes of a branch in the place of an If that always takes it.
 
     That is: the condition is a constant; or it is, or is the Not of, the condition of an If around it; or both branches
-    compute the same. Conditions that have to be computed are for `fold-constants`. In every scope, functions included;
-    an If in the branch taken comes next.
+    compute the same; or what the other branch gives has a rank with which the run fails, since a node beside the If
+    takes another one only (exporters that do not know a rank write both cases out; not in functions, whose callers may
+    leave outputs unread). Conditions that have to be computed are for `fold-constants`. In every scope, functions
+    included; an If in the branch taken comes next.
 
     The outputs of the If keep their names; values of the branch keep theirs unless something else in the model has
     them. Where a branch gives out a value from around it, an initializer, or one value twice, and that is an output of
@@ -36,6 +40,8 @@ class InlineIf(Pass):
     the default of an input is not known: the caller may give another. Refused too where a Range reads what is not
     certain to be a scalar: the If hides from onnx's checker that it is none.
     """
+
+    needs: ClassVar[tuple[str, ...]] = ("If",)
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed."""
@@ -61,6 +67,8 @@ class _Root:
         self.root, self.main, self.purity, self.ctx = root, main, purity, ctx
         self.dead: list[ir.Node] = []
         """The Ifs that are gone, with the branches not taken."""
+        self._free: set[ir.Node] = set()
+        """Ifs that could not be inlined though only one branch can be taken."""
         self._names: Names | None = None
         self.given: Counter[ir.Tensor] = given_out(root)
 
@@ -72,6 +80,51 @@ class _Root:
 
     def scope(self, scope: ir.Graph, facts: Facts) -> None:
         """Inline the Ifs of one scope, and of those in its nodes."""
+        self._inline_known(scope, facts)
+        while any(node.op == "If" for node in scope.nodes) and self._inline_forced(scope):
+            self._inline_known(scope, facts)
+
+    def _inline_forced(self, scope: ir.Graph) -> bool:
+        """Inline the Ifs of a scope of which one branch makes the run fail; whether there are any.
+
+        The last comes first: one that goes shows what the node behind it demands of the one before it.
+        """
+        if isinstance(self.root, ir.Function):
+            return False
+        needed: set[ir.Node] | None = None
+        taken: dict[ir.Node, list[ir.Node]] = {}
+        for node in reversed(scope.nodes):
+            if not _is_whole_if(node, self.purity) or node in self._free:
+                continue
+            needed = _needed(scope) if needed is None else needed
+            forced = self._forced(node, needed)
+            inlined = None if forced is None else self._take(node, *forced, scope)
+            if inlined is not None:
+                taken[node] = inlined
+            elif forced is not None:
+                self._free.add(node)
+        if taken:
+            scope.nodes[:] = [one for node in scope.nodes for one in taken.get(node, (node,))]
+        return bool(taken)
+
+    def _forced(self, node: ir.Node, nodes: set[ir.Node]) -> tuple[str, str] | None:
+        """The branch that a run which does not fail takes, and why."""
+        for index, output in enumerate(node.outputs):
+            shapes = self.ctx.analysis(ProvenShapes, self.main)
+            demand = demanded_rank(output, nodes, shapes) if node in nodes else None
+            if demand is None:
+                continue
+            fails = {}
+            for name in ("then_branch", "else_branch"):
+                ranks = possible_ranks(node.attrs[name].outputs[index], shapes)
+                fails[name] = ranks is not None and demand.rank not in ranks
+            for name, other in (("then_branch", "else_branch"), ("else_branch", "then_branch")):
+                if fails[other] and not fails[name]:
+                    why = f"{describe(demand.by)} takes no value of the rank that its {other.replace('_', ' ')} gives"
+                    return name, why
+        return None
+
+    def _inline_known(self, scope: ir.Graph, facts: Facts) -> None:
         count = len(self.dead)
         kept: list[ir.Node] = []
         pending = scope.nodes[::-1]
@@ -131,6 +184,18 @@ class _Root:
             if reader is not None and self.ctx.analysis(ProvenShapes, self.main).shape(value) != ():
                 return f"'{value.name}' is not certain to be a scalar, which {describe(reader)} needs"
         return None
+
+
+def _needed(scope: ir.Graph) -> set[ir.Node]:
+    """The nodes that the outputs of a graph need: no runtime leaves them out."""
+    pending = [tensor.producer for tensor in scope.outputs]
+    here, found = set(scope.nodes), set()
+    while pending:
+        node = pending.pop()
+        if node is not None and node in here and node not in found:
+            found.add(node)
+            pending += [tensor.producer for tensor in reads(node)]
+    return found
 
 
 def _range_behind(tensor: ir.Tensor) -> ir.Node | None:

@@ -105,7 +105,9 @@ def reduce(
         asked = Reduction(
             source=Source.of(model),
             pipeline=recipe.pipeline if recipe else None,
-            data=given.samples_of(model, data or (recipe.data if recipe else None)),
+            data=given.samples_of(
+                model, data or (recipe.data if recipe else None), recipe.pipeline if recipe else None
+            ),
             target=target or (recipe.target if recipe else None),
             dims=given.dims_of(dim),
             command=check or "",

@@ -41,18 +41,36 @@ def element_types(main: Graph) -> dict[Variable, dtypes.DType]:
         for node in scope.nodes:
             graphs = list(node.subgraphs()) if node.attrs else []
             for graph in graphs:
+                enter(node, graph, scope)
                 visit(graph)
             wanted = [(index, tensor) for index, tensor in enumerate(node.outputs) if _lacks(tensor)]
             if not wanted or purity.called(node) is not None:
                 continue
-            if node.is_op("If") and graphs:
-                inner = [known(tensor) for tensor in graphs[0].outputs]
+            if graphs and node.is_op("If", "Loop", "Scan"):
+                inner = [known(tensor) for tensor in graphs[0].outputs[node.op == "Loop" :]]
             else:
                 inner = _given(node, scope, known)
             for index, tensor in wanted:
                 dtype = inner[index] if index < len(inner) else None
                 if dtype is not None:
                     found[tensor] = dtype
+
+    def enter(node: Node, body: Graph, scope: Graph) -> None:
+        """Inputs of a body have the types of what the node is given, by position."""
+        if node.is_op("Loop"):
+            given = [
+                dtypes.to_numpy(TensorProto.INT64),
+                dtypes.to_numpy(TensorProto.BOOL),
+                *map(known, node.inputs[2:]),
+            ]
+        elif node.is_op("Scan"):
+            lengths = (scope.opset_of("") or 0) < 9  # Scan-8 is first given the lengths of its sequences
+            given = list(map(known, node.inputs[lengths:]))
+        else:
+            return
+        for tensor, dtype in zip(body.inputs, given, strict=False):
+            if dtype is not None and _lacks(tensor):
+                found[tensor] = dtype
 
     if not isinstance(main, Function):
         visit(main)

@@ -7,13 +7,17 @@ from collections import Counter
 from onnxopt.ir.graph import Function, Graph
 from onnxopt.ir.tensor import Constant
 
+_FREE_SINCE = 4
+"""The IR version since which initializers need not be listed as inputs."""
+
 
 class Homes:
     """The initializers of every scope of a model.
 
     A constant stays where the file declares it unless a reader could not see it from there; a new one goes to the
     innermost graph that holds all its readers. One that lost its last reader is not written, unless the file itself
-    had it unread (`Graph.unused`).
+    had it unread (`Graph.unused`). Before IR version 4 an initializer had to be an input of its graph, and bodies take
+    no more inputs than their node gives them: there a new one goes to the main graph.
     """
 
     def __init__(self, main: Graph) -> None:
@@ -22,7 +26,8 @@ class Homes:
             self._parent: dict[Graph, Graph | None] = {}
             self._home: dict[Constant, Graph] = {}
             self._walk(root, None)
-            self._rename_clashing(self._place())
+            in_bodies = isinstance(root, Function) or (main.ir_version or _FREE_SINCE) >= _FREE_SINCE
+            self._rename_clashing(self._place(None if in_bodies else root))
 
     def initializers(self, graph: Graph) -> list[Constant]:
         """The constants that are written in `graph`, those of the file first and in its order."""
@@ -58,8 +63,9 @@ class Homes:
             other = outer
         return other
 
-    def _place(self) -> set[Constant]:
-        """Write each constant into its home; return those that the file does not declare there."""
+    def _place(self, only: Graph | None) -> set[Constant]:
+        """Write each constant into its home, new ones into `only` where given; return those that the file does not
+        declare there."""
         placed: set[Constant] = set()
         for graph in self._parent:
             for constant in graph.constants:
@@ -73,7 +79,7 @@ class Homes:
         new = self._home.keys() - placed
         for constant, graph in self._home.items():
             if constant in new:
-                self._written.setdefault(graph, []).append(constant)
+                self._written.setdefault(only or graph, []).append(constant)
         return new
 
     def _rename_clashing(self, new: set[Constant]) -> None:

@@ -20,6 +20,12 @@ from onnxopt.linear.match import (
 )
 
 ARITHMETIC = ("Mul", "Add", "Sub", "Div")
+EPSILON = float(np.float32(1e-5))
+"""The default of BatchNormalization, in double precision: attributes are float32 (IR specification)."""
+_LARGEST_SCALE = 2.0**64
+_LARGEST_SHIFT = 2.0**124
+"""The square root of the largest float32, and a 16th of it: what is beyond may overflow on the way to a result that
+does not."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,9 @@ def read_affine(node: Node, data: Tensor, channels: Channels, opset: int) -> Aff
         found = _read_arithmetic(node, data, channels, opset)
     if not (np.isfinite(found.scale).all() and np.isfinite(found.shift).all()):
         raise NoMatch("its scale or shift is not finite")
+    large = np.abs(found.scale).max(initial=0) > _LARGEST_SCALE or np.abs(found.shift).max(initial=0) > _LARGEST_SHIFT
+    if large or np.any((np.abs(found.scale) < 1 / _LARGEST_SCALE) & (found.scale != 0)):
+        raise NoMatch("its scale or shift is so extreme that what overflows or vanishes behind it would no longer")
     return found
 
 
@@ -124,7 +133,7 @@ def _read_batch_norm(node: Node, channels: Channels, opset: int) -> Affine:
         if constant.shape != (channels.count,):
             raise NoMatch(f"its {role} has shape {list(constant.shape)}, not [{channels.count}]")
     scale, bias, mean, variance = map(as_float64, constants)
-    spread = variance + attribute(node, "epsilon", 1e-5)
+    spread = variance + attribute(node, "epsilon", EPSILON)
     if np.any(spread <= 0):
         raise NoMatch(f"variance + epsilon is not positive in channel {int(np.argmax(spread <= 0))}")
     with np.errstate(all="ignore"):

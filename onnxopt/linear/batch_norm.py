@@ -9,7 +9,7 @@ from onnxopt.ir.edit import Edit
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.node import Node
 from onnxopt.ir.tensor import Constant
-from onnxopt.linear.affine import ARITHMETIC
+from onnxopt.linear.affine import ARITHMETIC, EPSILON
 from onnxopt.linear.chain import Chain, compose, require_image, require_no_group_norm, steps_from
 from onnxopt.linear.match import (
     Float64,
@@ -59,7 +59,7 @@ def merge_into_batch_norm(edit: Edit, scope: Graph, first: Node, gate: Gate, set
 
 def _parameters(norm: Node, chain: Chain) -> tuple[Float64, Float64]:
     scale, bias, mean, variance = (required_constant(tensor, "parameter") for tensor in norm.inputs[1:5])
-    spread = np.sqrt(as_float64(variance) + attribute(norm, "epsilon", 1e-5))
+    spread = np.sqrt(as_float64(variance) + attribute(norm, "epsilon", EPSILON))
     factor, shift = chain.affine.scale, chain.affine.shift
     return (
         _rounded(factor * spread, scale.dtype, "scale"),

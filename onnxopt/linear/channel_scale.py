@@ -9,9 +9,10 @@ import numpy as np
 from onnxopt.ir.edit import Edit
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.node import Node
+from onnxopt.ir.proven import lowest
 from onnxopt.ir.tensor import Constant, Tensor
 from onnxopt.linear.affine import ARITHMETIC
-from onnxopt.linear.chain import compose, require_image, require_no_group_norm, steps_from
+from onnxopt.linear.chain import Chain, compose, require_image, require_no_group_norm, steps_from
 from onnxopt.linear.geometry import read_geometry
 from onnxopt.linear.match import Gate, NoMatch, constant_of, label, remove, rounded
 from onnxopt.linear.setting import Setting
@@ -33,6 +34,7 @@ def scale_as_depthwise(edit: Edit, scope: Graph, first: Node, gate: Gate, settin
         chain, _ = compose(steps, scope.opset, setting)
         require_image(chain)
         require_no_group_norm(chain)
+        _require_pixels(chain, setting)
         data, taken, affine = chain.data, chain.nodes, chain.affine
         _require_no_layer(edit, data, taken[-1])
         dtype = _dtype(data, taken)
@@ -55,6 +57,17 @@ def scale_as_depthwise(edit: Edit, scope: Graph, first: Node, gate: Gate, settin
     for node in reversed(taken):
         remove(edit, node)
     return True
+
+
+def _require_pixels(chain: Chain, setting: Setting) -> None:
+    """Refuse a sequence or an image that may be empty: arithmetic takes it, a Conv does not.
+
+    Raises:
+        NoMatch: One of its axes behind the channels may be 0.
+    """
+    dims = setting.shapes.dims(chain.data) or setting.shape(chain.data) or ()
+    if not all(dim is not None and (lowest(dim) or 0) > 0 for dim in dims[2:]):
+        raise NoMatch(f"'{chain.data.name}' may be empty, and a Conv takes no empty image: declare its size")
 
 
 def _require_no_layer(edit: Edit, data: Tensor, last: Node) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
+import ml_dtypes
 import numpy as np
 
 from onnxopt.ir.dtypes import DType
@@ -16,6 +17,8 @@ _GROWTH = 1024
 """Bytes that weights may grow by in one rewrite: nothing beside a model, and most constants are single numbers."""
 _CANCELS = {2: 4.0, 4: 64.0, 8: 64.0}
 """Terms so many times larger than their sum, by bytes of the type, are there for the rounding."""
+_HEADROOM = 16
+"""A term within so much of the largest number may take a sum over it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,12 @@ class Line:
     term: Float64 = field(default_factory=lambda: np.zeros(()))
     size: Float64 = field(default_factory=lambda: np.zeros(()))
     """What the term would be if nothing in it cancelled."""
+    largest: Float64 = field(default_factory=lambda: np.ones(()))
+    """The largest factor on the way; 1 is that of the data."""
+    smallest: Float64 = field(default_factory=lambda: np.ones(()))
+    """The smallest."""
+    highest: float = 0.0
+    """The largest term on the way."""
     freed: int = 0
     """Bytes of constants that nothing else reads."""
     only_divides: bool = True
@@ -59,7 +68,7 @@ class Line:
             NoMatch: The constants cannot become one that computes the same.
         """
         if step.operand is None:
-            return self._scaled(-np.ones(()), divides=False)
+            return self._scaled(-np.ones(()), divides=False)._checked()
         constant = required_constant(step.operand, "operand")
         if self.dtype is not None and constant.dtype != self.dtype:
             raise NoMatch(f"'{constant.name}' is {constant.dtype}, not {self.dtype}")
@@ -80,24 +89,37 @@ class Line:
                 )
                 subtracts = step.node.op == "Sub" and not step.is_reversed
                 line = line._shifted(-value if subtracts else value)
-        line = replace(line, freed=freed, dtype=constant.dtype)
-        if self.count:
-            line._require_digits(constant.dtype)
-        return line
+        return replace(line, freed=freed, dtype=constant.dtype)._checked()
+
+    def _checked(self) -> Line:
+        """This, where two or more operations can be written as one.
+
+        Raises:
+            NoMatch: Says what is lost.
+        """
+        if self.count > 1 and self.dtype is not None:
+            self._require_digits(self.dtype)
+            self._require_range(self.dtype)
+        return self
 
     def _scaled(self, by: Float64, *, divides: bool) -> Line:
+        factor, term = np.asarray(self.factor * by), np.asarray(self.term * by)
         return replace(
             self,
             count=self.count + 1,
-            factor=np.asarray(self.factor * by),
-            term=np.asarray(self.term * by),
+            factor=factor,
+            term=term,
             size=np.asarray(self.size * np.abs(by)),
+            largest=np.maximum(self.largest, np.abs(factor)),
+            smallest=np.minimum(self.smallest, np.abs(factor)),
+            highest=max(self.highest, float(np.abs(term).max(initial=0))),
             only_divides=self.only_divides and divides,
         )
 
     def _shifted(self, by: Float64) -> Line:
         term, size = np.asarray(self.term + by), np.asarray(self.size + np.abs(by))
-        return replace(self, term=term, size=size, only_divides=False)
+        highest = max(self.highest, float(np.abs(term).max(initial=0)))
+        return replace(self, term=term, size=size, highest=highest, only_divides=False)
 
     @property
     def only_shifts(self) -> bool:
@@ -145,7 +167,9 @@ class Line:
         Raises:
             NoMatch: Says what is lost.
         """
-        for what, exact in (("factor", self.factor), ("term", self.term)):
+        with np.errstate(all="ignore"):
+            written = 1 / self.factor if self.only_scales and self.only_divides else self.factor
+        for what, exact in (("factor", written), ("term", self.term)):
             with np.errstate(all="ignore"):
                 found = np.asarray(exact.astype(dtype), np.float64)
             if not np.isfinite(found).all():
@@ -155,6 +179,25 @@ class Line:
         bound = _CANCELS[dtype.itemsize]
         if self.size.max(initial=0) > bound * max(np.abs(self.term).max(initial=0), np.abs(self.factor).max(initial=0)):
             raise NoMatch("its terms cancel, and the digits that this drops would come back")
+
+    def _require_range(self, dtype: DType) -> None:
+        """Refuse where the operations overflow on the way, or underflow, and their result does not; or the other way.
+
+        x / 1e-30 * 1e-30 is infinite for x = 1e9. A factor on the way may be larger than that of the data and that of
+        the result by the square root of the largest number, and as much smaller.
+
+        Raises:
+            NoMatch: Says what would no longer happen.
+        """
+        limit = float(ml_dtypes.finfo(dtype).max)
+        result = np.abs(self.factor)
+        if np.any(self.largest > np.sqrt(limit) * np.maximum(result, 1)):
+            raise NoMatch("what overflows on the way would no longer")
+        if np.any((self.smallest * np.sqrt(limit) < np.minimum(result, 1)) & (result > 0)):
+            raise NoMatch("what vanishes on the way would no longer")
+        term = float(np.abs(self.term).max(initial=0))
+        if self.highest * _HEADROOM > limit and (term < self.highest or self.nodes > 1):
+            raise NoMatch(f"a term of up to {self.highest:g} overflows for other data than one that is written at once")
 
 
 def _covers(one: Float64, other: Float64) -> bool:

@@ -7,10 +7,11 @@ PRESETS = {
     "O2": "infer-types,repeat{max=4}(O1,fold-shapes,fuse-conv-bn,fuse-depthwise),infer-shapes",
     "O3": (
         "infer-types,share-initializers,repeat{max=6}("
-        "fold-constants,eliminate-identities,inline-if,fold-shapes,eliminate-common-subexpressions,eliminate-dead-nodes,"
-        "cancel-quantization,merge-casts,merge-transposes,sink-transposes,merge-reshapes,merge-slices,merge-concats,"
-        "merge-pads,eliminate-broadcasts,recognize-activations,recognize-normalizations,merge-arithmetic,fuse-pads,fuse-conv-bn,"
-        "fuse-matmul-add,fuse-depthwise),infer-shapes"
+        "fold-constants,eliminate-identities,inline-if,fold-shapes,eliminate-common-subexpressions,omit-defaults,"
+        "eliminate-dead-nodes,inline-functions{fewer-nodes=true},cancel-quantization,merge-casts,merge-transposes,"
+        "sink-transposes,merge-reshapes,merge-slices,merge-concats,merge-pads,eliminate-broadcasts,"
+        "recognize-activations,recognize-normalizations,merge-arithmetic,fuse-pads,fuse-conv-bn,fuse-matmul-add,"
+        "fuse-depthwise),share-initializers,infer-shapes"
     ),
 }
 """O1 costs time linear in the nodes; O2 adds what needs shapes, or several rounds; O3 everything that is lossless.

@@ -41,10 +41,38 @@ def test_what_an_operator_gives(node: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "node", ["y = SequenceConstruct(x)", "y = local.f(x)", "y = Loop(n, b) <body = l (i, c) => (c, i) { }>"]
+    "node",
+    ["y = SequenceConstruct(x)", "y = local.f(x)", "y = Loop(n, b) <body = l (i, c) => (c, k) { k = local.f(i) }>"],
 )
 def test_what_no_schema_tells_stays_open(node: str) -> None:
     assert "y" not in types(f"g (float[N] x, int64 n, bool b) => (y) {{ {node} }}")
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "y, z = Loop(n, b, x) <body = l (i, c, a) => (d, e, i) { d = Identity(c)  e = Exp(a) }>",
+        "y, z = Scan(x, n) <num_scan_inputs = 1, body = l (a, i) => (e, i) { e = Exp(a) }>",
+    ],
+)
+def test_what_a_body_is_given_and_gives(node: str) -> None:
+    found = types(f"g (float16[N] x, int64[1] n, bool b) => (y, z) {{ {node} }}")
+    assert {name: found[name] for name in "aieyz"} == {
+        "a": "float16",
+        "i": "int64",
+        "e": "float16",
+        "y": "float16",
+        "z": "int64",
+    }
+
+
+def test_scan_of_opset_8_is_first_given_lengths() -> None:
+    text = (
+        '<ir_version: 3, opset_import: ["" : 8]> g (float16[B,N] x, int64[B] n) => (y)'
+        " { y = Scan(n, x) <num_scan_inputs = 1, body = l (a) => (e) { e = Exp(a) }> }"
+    )
+    graph = ir.from_proto(onnx.parser.parse_model(text))
+    assert {tensor.name: str(dtype) for tensor, dtype in element_types(graph).items()}["y"] == "float16"
 
 
 def test_what_is_declared_stays() -> None:

@@ -9,6 +9,7 @@ from onnx import helper, numpy_helper
 
 from onnxopt import ir
 from onnxopt.errors import BadModel
+from tests.passes.checks import run
 
 HEAD = '<ir_version: 10, opset_import: ["" : 17, "local" : 1]>'
 BRANCHES = """g (float[2] x, bool c) => (float[2] y) <float[2] w = {1, 2}> {
@@ -78,6 +79,26 @@ def test_a_function_keeps_new_constants_as_nodes() -> None:
     onnx.checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.functions[0].node] == ["Constant", "Add"]
     assert model.functions[0].node[0].output == ["one"]
+
+
+def test_before_ir_version_4_a_new_constant_of_a_body_goes_to_the_main_graph() -> None:
+    """Initializers had to be inputs, and the body of a Loop takes those alone that the Loop gives it."""
+    graph = ir.from_proto(
+        onnx.parser.parse_model("""<ir_version: 3, opset_import: ["" : 8]>
+        g (float[2] x, float[1] w) => (float[2] y) <float[1] w = {5}> {
+            c = Constant <value = bool {1}> () t = Constant <value = int64 {3}> ()
+            y = Loop (t, c, x) <body: graph = b (int64 i, bool go, float[2] a) => (bool more, float[2] r) {
+                k = Constant <value = float {2}> () r = Mul (a, k) more = Identity (go)
+            }>
+        }""")
+    )
+    (body,) = graph.nodes[2].subgraphs()
+    body.nodes[1].inputs[1] = new("w")  # the name of another
+    model = ir.to_proto(graph)
+    assert [tensor.name for tensor in model.graph.initializer] == ["w_1"] and not body.constants
+    assert [info.name for info in model.graph.input] == ["x", "w_1"]
+    result = run(model, {"x": np.full(2, 7, np.float32)})["y"]
+    np.testing.assert_array_equal(result, np.full(2, 7, np.float32))
 
 
 @pytest.mark.parametrize("name", ["w", "x", "a", "y", "p", "q", "v", "", "w_1"])

@@ -137,6 +137,28 @@ def test_the_dimension_that_a_reshape_is_given() -> None:
     assert claims(heads, weights, nonempty=True)[0] == "n m 4 6"
 
 
+@pytest.mark.parametrize("nonempty", [False, True])
+@pytest.mark.parametrize(
+    ("body", "weights", "dims", "elements"),
+    [
+        ("y = Slice (x, a, b, c)", "int64[1] a = {-1}, int64[1] b = {9223372036854775807}, int64[1] c = {2}",
+         "n 3 m - max(0, m - 1) 8", "?"),
+        ("y = Slice (x, a, b, c)", "int64[1] a = {0}, int64[1] b = {1}, int64[1] c = {2}", "n 3 min(1, m) 8", "?"),
+        ("y = Slice (x, a, b, c, a1)", "int64[1] a = {0}, int64[1] b = {-1}, int64[1] c = {2}, int64[1] a1 = {1}",
+         "n 3 max(0, m - 1) 8", "?"),
+        ("s = Shape (x) y = Cast <to = 9> (s)", "", "4", "None 1 None 1"),
+        ("s = Shape (x) y = Equal (s, c)", "int64 c = {0}", "4", "None 0 None 0"),
+        ("s = Shape (x) y = Greater (s, c)", "int64 c = {0}", "4", "None 1 None 1"),
+        ("s = Shape (x) b = Cast <to = 9> (s) n = Not (b) o = Or (b, n) y = And (b, o)", "", "4", "None 1 None 1"),
+        ("s = Shape (x) b = Cast <to = 9> (s) y = Where (b, s, c)", "int64 c = {7}", "4", "None 3 None 8"),
+        ("s = Shape (x) t = Sub (s, c) y = Mod (t, d)", "int64 c = {1}, int64 d = {2}", "4", "None 0 None 1"),
+    ],
+)  # fmt: skip
+def test_a_dimension_may_be_0(body: str, weights: str, dims: str, elements: str, nonempty: bool) -> None:
+    """Whatever is assumed of the targets of Reshapes: what an empty axis holds is nothing, and it is no truth value."""
+    assert claims(body, weights, nonempty=nonempty) == (dims, elements)
+
+
 def test_zeros_in_a_target_do_not_mislead() -> None:
     """With m = 0, the 0 in the target copies the 4 of x."""
     model = onnx.parser.parse_model(f"""

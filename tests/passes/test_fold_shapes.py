@@ -177,8 +177,8 @@ def test_a_scalar_is_gathered_from_the_shape_that_is_there() -> None:
 def test_slices_that_end_where_the_axis_ends() -> None:
     body = """s = Shape (x) l = Gather (s, one) e = Unsqueeze (l, axis) less = Sub (e, two) axes = Identity (ax)
         a = Slice (x, axis, e, ax) b = Slice (a, two, less, ax) y = Slice (b, axis, less, ax)"""
-    graph = ranked(model(body, INTS + ", int64[1] two = {2}, int64[1] ax = {1}"))
-    # m - 2 may be negative, and then counts from the end: where m is 1, [2:-1] is not [2:-2].
+    graph = ranked(model(body.replace("two", "three"), INTS + ", int64[1] three = {3}, int64[1] ax = {1}"))
+    # m - 3 may be negative, and then counts from the end: where m is 2, [0:-1] is not [0:-3].
     before = ir.to_proto(graph.copy())
     run_pass(FOLD, graph)
     slices = [node for node in graph.nodes if node.op == "Slice"]
@@ -370,6 +370,36 @@ def test_random_graphs_give_the_same_bits(seed: int) -> None:
                 continue
             for name, value in run(after, given).items():
                 np.testing.assert_array_equal(value, expected[name])
+
+
+@pytest.mark.parametrize(
+    ("body", "more"),
+    [
+        ("b = Cast <to = 9> (s) c = Cast <to = 7> (b)", ", int64[3] c"),
+        ("e = Slice (x, minus, all, axis) c = Shape (e)", ", int64[3] c"),
+        ("e = Slice (x, axis, one1, axis) c = Shape (e)", ", int64[3] c"),
+        ("l = Gather (s, zero) u = Unsqueeze (l, axis) e = Slice (w, axis, u, axis) c = Shape (e)", ", int64[1] c"),
+        ("e = Greater (s, zero) c = Where (e, s, one)", ", int64[3] c"),
+    ],
+)
+def test_values_of_an_empty_input_are_right_without_being_asked_for(body: str, more: str) -> None:
+    weights = INTS + ", int64[1] all = {9223372036854775807}, int64[1] one1 = {1}, float[1] w = {1}"
+    graph = model(f"s = Shape (x) {body} y = Relu (x)", weights, more=more)
+    graph.outputs[0].shape = list("nmk")
+    before = ir.to_proto(graph.copy())
+    run_pass(FOLD, graph)
+    for sizes in ({"n": 0, "m": 3}, {"n": 2, "m": 0}, {"n": 1, "m": 1}, {"n": 4, "m": 2}):
+        given = feeds(graph, **sizes)
+        np.testing.assert_array_equal(run(ir.to_proto(graph), given)["c"], run(before, given)["c"])
+
+
+@pytest.mark.parametrize("opset", [7, 8, 9])
+def test_what_is_given_out_becomes_a_constant_where_there_is_one_of_integers(opset: int) -> None:
+    graph = model("s = Shape (x) k = Gather <axis = 0> (s, one) y = Relu (x)", inputs="float[2,3] x", opset=opset,
+                  more=", int64 k")  # fmt: skip
+    graph.outputs[0].shape = [2, 3]
+    check_pass(FOLD, graph, {"x": np.ones((2, 3), np.float32)}, expect_change=opset > 8)
+    assert ("Constant" in ops(graph)) == (opset > 8)
 
 
 def test_a_long_chain_takes_one_round() -> None:

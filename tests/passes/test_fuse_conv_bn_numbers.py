@@ -10,7 +10,7 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxopt import ir
 from onnxopt.passes.fuse_conv_bn import FuseConvBn
-from tests.passes.checks import check_pass, random_feeds, run, run_pass
+from tests.passes.checks import check_pass, parse, random_feeds, run, run_pass
 from tests.passes.conv_bn import BN, conv_bn, weight
 from tests.passes.random_weights import ops, random_layers, random_model, random_proto
 
@@ -123,3 +123,30 @@ def test_one_weight_read_by_thousands() -> None:
     changed, ctx = run_pass(FUSE, graph)
     assert changed and len(ctx.rewrites) == count and ops(graph) == ["Conv"] * count + ["Sum"]
     assert len({id(node.inputs[1]) for node in graph.nodes[:-1]}) == count
+
+
+def test_the_default_epsilon_is_a_float32_in_double_precision_too() -> None:
+    """1e-5 in float32 is 9.99999974737875e-06: beside a variance of 1e-6 it makes a difference of 1e-8."""
+    graph = parse("""
+        <ir_version: 10, opset_import: ["" : 22]> g (double[4,3] x) => (double[4,3] y)
+        <double[3] s = {1, 2, 3}, double[3] b = {0, 0, 0}, double[3] v = {1e-6, 2e-6, 3e-6}>
+        { a = BatchNormalization (x, s, b, b, v) y = BatchNormalization (a, s, b, b, v) }""")
+    before, given = ir.to_proto(graph.copy()), random_feeds(ir.to_proto(graph))
+    run_pass(FUSE, graph)
+    assert ops(graph) == ["BatchNormalization"]
+    one, other = run(before, given)["y"], run(ir.to_proto(graph), given)["y"]
+    np.testing.assert_allclose(one, other, rtol=1e-14)
+
+
+@pytest.mark.parametrize("k", [1e25, 1e-25])
+def test_a_scale_that_overflows_or_vanishes_on_the_way_stays(k: float) -> None:
+    """Of Conv, Mul by 1e25 and Div by 1e25 the first two would be folded, and then the third."""
+    proto = random_proto(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[2,3,7,6] x) => (float[n,c,h,u] y) '
+        "<float[4,3,3,3] w, float[4,1,1] k> { a = Conv (x, w) p = Mul (a, k) y = Div (p, k) }"
+    )
+    proto.graph.initializer[1].CopyFrom(numpy_helper.from_array(np.full((4, 1, 1), k, np.float32), "k"))
+    graph = ir.from_proto(proto)
+    _, ctx = run_pass(FUSE, graph)
+    assert ops(graph) == ["Conv", "Mul", "Div"]
+    assert any("so extreme that what overflows or vanishes" in refusal.what for refusal in ctx.refusals)

@@ -33,7 +33,7 @@ def conv_bn(body: str, weights: str = "float[4,3,3,3] w", *, opset: int = 17) ->
         ("a = Conv (x, w) y = Div (a, zero)", "not finite"),
         ("v = Relu (r) a = Conv (x, v) y = BatchNormalization (a, s, b, m, var)", "weight 'v' is not constant"),
         ("a = Conv (x, w) y = BatchNormalization (a, s, b, m, negative)", "variance . epsilon is not positive"),
-        ("a = Conv (x, w) y = Mul (a, huge)", "would not be finite in float32"),
+        ("a = Conv (x, w) y = Mul (a, huge)", "so extreme that what overflows"),
         ("a = Mul (x, k3) y = Conv (a, w)", "'x' is not certain to have 3 channels"),
         ("q = Reshape (x, to) a = Mul (q, ones) y = Conv (a, w)", "rank of 'q' is not certain"),
         ("a = Conv (x, w) y = BatchNormalization (a, s, b, m, r1)", "variance 'r1' is not constant"),

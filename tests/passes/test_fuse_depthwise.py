@@ -204,6 +204,15 @@ def test_arithmetic_that_stays(body: str, data: str, reason: str) -> None:
     assert [said.what for said in ctx.refusals if reason in said.what], ctx.refusals
 
 
+def test_a_sequence_that_may_be_empty_is_left() -> None:
+    body, weights = "a = Mul (x, k) y = Add (a, t)", "float[4,1] k, float[4,1] t"
+    graph = random_layers(body, weights, data="float[n,4,m] x")
+    check_refusal(FUSE, graph, "'x' may be empty, and a Conv takes no empty image")
+    graph = random_layers(body, weights, data="float[n,4,5] x")
+    check_pass(FUSE, graph, {"x": np.ones((0, 4, 5), np.float32)})
+    assert ops(graph) == ["Conv"]
+
+
 def test_numbers_for_all_channels_are_no_depthwise_convolution() -> None:
     graph = random_layers("a = Mul (x, k) y = Add (a, k)", "float k")
     assert not check_pass(FUSE, graph, expect_change=False).refusals

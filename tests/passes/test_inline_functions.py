@@ -172,6 +172,46 @@ def test_a_choice_of_nothing_is_told() -> None:
     assert not changed and ctx.warnings == ["inline-functions: no function is chosen; there are: local.aa"]
 
 
+def test_only_where_fewer_nodes_are_left() -> None:
+    graph = parse(f"""
+        {HEAD} g (float[2] x) => (float[2] y) {{
+            a = local.once (x) b = local.short (a) c = local.short (b) d = local.twice (c) y = local.twice (d)
+        }}
+        {FUNCTION} once (x) => (y) {{ t = Neg (x) u = local.short (t) y = Exp (u) }}
+        {FUNCTION} short (x) => (y) {{ y = Abs (x) }}
+        {FUNCTION} twice (x) => (y) {{ t = Abs (x) y = Sqrt (t) }}
+    """)
+    check_pass(InlineFunctions(fewer_nodes=True), graph, X)
+    assert ops(graph) == ["Neg", "Abs", "Exp", "Abs", "Abs", "twice", "twice"]
+    assert [function.name for function in graph.functions] == ["twice"]
+    changed, ctx = run_pass(InlineFunctions(fewer_nodes=True), graph)
+    assert not changed and not ctx.warnings and not ctx.refusals
+
+
+def test_a_function_of_one_node_that_holds_others_is_not_short() -> None:
+    graph = parse(f"""
+        {HEAD} g (float[2] x, bool c) => (float[2] y) {{ a = local.branches (x, c) y = local.branches (a, c) }}
+        {FUNCTION} branches (x, c) => (y) {{
+            y = If (c) <
+                then_branch = t () => (t1) {{ t1 = Neg (x) }}, else_branch = e () => (e1) {{ e1 = Abs (x) }}
+            >
+        }}
+    """)
+    assert not run_pass(InlineFunctions(fewer_nodes=True), graph)[0]
+
+
+def test_functions_that_engines_know_by_name_are_left() -> None:
+    text = f"""
+        {HEAD.replace('"local"', '"com.microsoft"')} g (float[2] x) => (float[2] y) {{ y = com.microsoft.Gelu (x) }}
+        {FUNCTION.replace('"local"', '"com.microsoft"')} Gelu (x) => (y) {{ y = Abs (x) }}
+    """
+    changed, ctx = run_pass(InlineFunctions(fewer_nodes=True), parse(text))
+    assert not changed and [refusal.what for refusal in ctx.refusals] == [
+        "an engine may have a kernel of its own for 'com.microsoft.Gelu'"
+    ]
+    assert run_pass(INLINE, parse(text))[0]
+
+
 def test_overloads_are_told_apart() -> None:
     def function(op: str, overload: str) -> FunctionProto:
         node = helper.make_node(op, ["x"], ["y"])

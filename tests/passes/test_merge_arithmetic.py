@@ -105,11 +105,50 @@ def numbers(body: str, kind: str = "float", **values: float | str) -> ir.Graph:
         (numbers("p = Mul (x, k) y = Mul (p, k)", k="1e30"), "not be finite in float32"),
         (numbers("p = Mul (x, k) y = Mul (p, k)", k="1e-30"), "would lose digits in float32"),
         (numbers("p = Mul (x, k) y = Mul (p, k)", kind="float16", k=0x1419), "would lose digits in float16"),
+        (numbers("p = Div (x, k) y = Div (p, k)", k="1.1e-19"), "the factor would lose digits in float32"),
+        (numbers("p = Div (x, k) y = Mul (p, k)", k="1e-42"), "overflows on the way"),
+        (numbers("p = Div (x, k) y = Mul (p, k)", k="1e-25"), "overflows on the way"),
+        (numbers("p = Mul (x, k) y = Div (p, k)", k="1e-25"), "vanishes on the way"),
+        (numbers("p = Mul (x, k) q = Mul (p, k) y = Div (q, l)", k="1e15", l="1e28"), "overflows on the way"),
+        (numbers("p = Mul (x, k) q = Add (p, l) y = Div (q, k)", k="1e-25", l=1), "vanishes on the way"),
+        (numbers("p = Mul (x, k) y = Div (p, k)", kind="float16", k=0x6000), "overflows on the way"),
+        (numbers("p = Mul (x, k) y = Div (p, k)", kind="double", k="1e160"), "overflows on the way"),
+        (numbers("p = Div (x, k) y = Neg (p)", k="1e-42"), "not be finite in float32"),
+        (numbers("p = Neg (x) q = Div (p, k) y = Neg (q)", k="1e-42"), "not be finite in float32"),
+        (numbers("p = Add (x, k) y = Mul (p, l)", k="2e38", l="1e-38"), "a term of up to 2e+38"),
+        (numbers("p = Add (x, k) y = Sub (p, l)", k="2e38", l="1e38"), "a term of up to 2e+38"),
+        (numbers("p = Add (x, k) y = Sub (p, l)", kind="float16", k=0x7800, l=0x7000), "a term of up to 32768"),
+        (numbers("p = Neg (x) q = Add (p, l) y = Mul (q, k)", k="3e38", l=1), "a term of up to 3e+38"),
     ],
 )
 def test_numbers_that_stay(graph: ir.Graph, reason: str) -> None:
     changed, ctx = run_pass(MERGE, graph)
     assert not changed and any(reason in said.what for said in ctx.refusals), ctx.refusals
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "constants", "expected"),
+    [
+        ("p = Mul (x, k) y = Mul (p, k)", "float", {"k": "1e18"}, ["Mul"]),
+        ("p = Div (x, k) y = Div (p, k)", "float", {"k": "1e18"}, ["Div"]),
+        ("p = Mul (x, k) y = Div (p, k)", "float", {"k": "1e18"}, ["Mul"]),
+        ("p = Add (x, k) y = Add (p, k)", "float", {"k": "1e38"}, ["Add"]),
+        ("p = Mul (x, k) y = Mul (p, k)", "float16", {"k": 0x5800}, ["Mul"]),
+    ],
+)
+def test_what_overflows_and_vanishes_as_before_is_merged(
+    body: str, kind: str, constants: dict[str, int | str], expected: list[str]
+) -> None:
+    graph = numbers(body, kind=kind, **constants)
+    before = ir.to_proto(graph.copy())
+    run_pass(MERGE, graph)
+    assert ops(graph) == expected
+    scales = [0, 1e-3, 1, 200] if kind == "float16" else [0, 1e-15, 1, 1e15]
+    dtype = graph.inputs[0].dtype
+    for scale in scales:
+        given = {"x": (np.arange(-2, 4).reshape(2, 3) * scale).astype(dtype)}
+        one, other = run(before, given)["y"], run(ir.to_proto(graph), given)["y"]
+        np.testing.assert_allclose(one, other, rtol=2e-3 if kind == "float16" else 1e-6)
 
 
 def test_infinities_stay() -> None:

@@ -303,3 +303,44 @@ def test_golden() -> None:
     check_golden(RECOGNIZE, model(body, SIX), "hard-swish")
     body = "d = Div (x, r) e = Erf (d) a = Add (e, one) m = Mul (x, a) y = Mul (m, half)"
     check_golden(RECOGNIZE, model(body, GELU, 20), "gelu")
+
+@pytest.mark.parametrize("opset", [16, 19, 23])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "n = Neg (x) r = Relu (n) m = Mul (r, s) p = Relu (x) y = Sub (p, m)",
+        "m = Mul (x, s) y = Max (x, m)",
+        "c = Greater (x, zero) m = Mul (x, s) y = Where (c, x, m)",
+    ],
+)
+def test_float64_has_no_leaky_relu_and_no_prelu_everywhere(body: str, opset: int) -> None:
+    graph = model(body, "float s = {0.25}, float zero = {0}", opset, "float64")
+    check_refusal(RECOGNIZE, graph, "is float64, in which not every runtime has the operator")
+
+
+@pytest.mark.parametrize(("alpha", "exact"), [(0.1, False), (1.75, True)])
+def test_a_slope_of_float64_has_to_be_one_of_float32(alpha: float, exact: bool) -> None:
+    graph = model("m = Mul (x, a) s = Sigmoid (m) y = Mul (x, s)", "float a = {1}", 24, "float64")
+    graph.constants[0].values = np.array(alpha)
+    if exact:
+        check_pass(RECOGNIZE, graph)
+        assert ops(graph) == ["Swish"]
+    else:
+        check_refusal(RECOGNIZE, graph, "the slope 'a' is not exact in float32")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("opset", [13, 18, 19, 24])
+def test_onnxruntime_has_what_is_recognized(opset: int, dtype: str) -> None:
+    """Where it has the spelling, in whatever opset and type, so it has what stands for it."""
+    loaded = 0
+    for body, weights, *_ in SPELLED:
+        try:
+            graph = model(body, weights, opset, dtype)
+            run(ir.to_proto(graph.copy()), {"x": VALUES.astype(dtype)})
+        except Exception:  # noqa: BLE001  a spelling of other opsets, or of other types
+            continue
+        loaded += 1
+        run_pass(RECOGNIZE, graph)
+        run(ir.to_proto(graph), {"x": VALUES.astype(dtype)})
+    assert loaded > 10

@@ -245,7 +245,7 @@ def test_group_normalization_18_is_another_operator() -> None:
 
 @pytest.mark.parametrize(
     ("axes", "shape", "pool"),
-    [("[2, 3]", "n,3,4,5", True), ("[-1, -2]", "n,c,h,w", True), ("[2]", "n,3,4", False), ("[-1]", "n,3", False),
+    [("[2, 3]", "n,3,4,5", True), ("[-1, -2]", "n,c,4,5", True), ("[2]", "n,3,4", False), ("[-1]", "n,3", False),
      ("[1, 2]", "n,3,4,5", False), ("[2, 3]", "n,3,4,5,6", False)],
 )  # fmt: skip
 @pytest.mark.parametrize("opset", [17, 18])
@@ -259,6 +259,21 @@ def test_global_average_pool(axes: str, shape: str, pool: bool, opset: int) -> N
     sizes = [int(dim) if dim.isdigit() else 2 for dim in shape.split(",")]
     check_pass(RECOGNIZE, graph, feed(*sizes), expect_change=pool)
     assert ops(graph) == ["GlobalAveragePool", "Mul"] if pool else "GlobalAveragePool" not in ops(graph)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "m = ReduceMean <axes = [2, 3]> (x) y = Mul (x, m)",
+        "m = ReduceMean <axes = [2, 3]> (x) d = Sub (x, m) q = Mul (d, d) v = ReduceMean <axes = [2, 3]> (q) "
+        "e = Add (v, eps) r = Sqrt (e) y = Div (d, r)",
+    ],
+)
+def test_an_image_that_may_have_no_pixels_is_left(body: str) -> None:
+    graph = model(body, 17, "n,3,h,4", "float eps = {0.00001}")
+    check_refusal(RECOGNIZE, graph, "'x' may be an image without pixels")
+    graph = model(body, 17, "n,3,5,4", "float eps = {0.00001}")
+    check_pass(RECOGNIZE, graph, feed(0, 3, 5, 4))
 
 
 def test_a_mean_that_drops_its_axes_needs_another_node_and_stays() -> None:

@@ -9,11 +9,25 @@ from __future__ import annotations
 
 from onnxopt.ir.known import known_value
 from onnxopt.ir.node import Node
+from onnxopt.ir.proven.demanded import Demand, demanded_rank, possible_ranks
 from onnxopt.ir.proven.dim import Atom, Dim, lowest
 from onnxopt.ir.proven.facts import Dims
 from onnxopt.ir.proven.sweep import ProvenShapes, ProvenShapesNonempty, Shape
 
-__all__ = ["Atom", "Dim", "Dims", "ProvenShapes", "ProvenShapesNonempty", "Shape", "has", "ints", "lowest"]
+__all__ = [
+    "Atom",
+    "Demand",
+    "Dim",
+    "Dims",
+    "ProvenShapes",
+    "ProvenShapesNonempty",
+    "Shape",
+    "demanded_rank",
+    "has",
+    "ints",
+    "lowest",
+    "possible_ranks",
+]
 
 
 def ints(node: Node, index: int, name: str) -> list[int] | None:

@@ -37,7 +37,7 @@ class Facts:
 
     def __init__(self, nonempty: bool) -> None:
         self.nonempty = nonempty
-        """Whether no dimension of an input is taken to be 0."""
+        """Whether no dimension of an input is taken to be 0, where a Reshape would copy another dimension instead."""
         self.opset = 0
         """Of the scope that the sweep is in."""
         self.shapes: dict[Tensor, Dims] = {}
@@ -102,7 +102,16 @@ class Facts:
         return index < len(node.inputs) and bool(node.inputs[index].name)
 
     def at_least(self, extent: int | Dim | None, least: int) -> bool:
-        """Whether something is certainly at least so much."""
+        """Whether something is certainly at least so much, of empty inputs too."""
+        low = None if extent is None else lowest(extent)
+        return low is not None and low >= least
+
+    def may_be_taken_for(self, extent: int | Dim | None, least: int) -> bool:
+        """The same, but for empty inputs where those are left out of account.
+
+        Only for the target of a Reshape. What an operator cuts from an empty axis, or whether a dimension is 0, is
+        asked by models that take empty inputs, and those get the right answer.
+        """
         low = None if extent is None else lowest(extent, self.nonempty)
         return low is not None and low >= least
 

@@ -41,7 +41,7 @@ def reshape(node: Node, facts: Facts) -> Open | None:
     if data is not None and found.count(None) == 1:
         place = found.index(None)
         others = product(dim for dim in found if dim is not None)
-        if target[place] == -1 or facts.at_least(others, 1):
+        if target[place] == -1 or facts.may_be_taken_for(others, 1):
             found[place] = exact_quotient(product(data), others)
             if found[place] is None and target[place] == -1 and others != 0:
                 found[place] = floor_quotient(product(data), others)
@@ -52,9 +52,9 @@ def _reshaped(wanted: int | Dim | None, copied: int | Dim | None, facts: Facts, 
     """What an entry of the target makes; None where that is not certain."""
     if isinstance(wanted, int):
         return copied if wanted == 0 and not allow_zero else None if wanted < 0 else wanted
-    if wanted is None or not facts.at_least(wanted, 0):
+    if wanted is None or not facts.may_be_taken_for(wanted, 0):
         return None
-    if allow_zero or facts.at_least(wanted, 1) or wanted == copied:
+    if allow_zero or facts.may_be_taken_for(wanted, 1) or wanted == copied:
         return wanted
     # It copies where it is 0, which is the same thing where the dimension to copy is 0 then too.
     if copied is None or len(wanted.terms) > 1:

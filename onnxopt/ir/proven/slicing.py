@@ -72,9 +72,9 @@ def _clamped(place: int | Dim, dim: int | Dim, facts: Facts) -> int | Dim | None
     if isinstance(place, int) and place >= EVERYTHING:
         return dim
     place_ = _counted(place, dim, facts)
-    if place_ is None or at_most(place_, dim, facts.nonempty):
+    if place_ is None or at_most(place_, dim):
         return place_
-    return dim if at_most(dim, place_, facts.nonempty) else smaller(place_, dim)
+    return dim if at_most(dim, place_) else smaller(place_, dim)
 
 
 def larger_of(one: int | Dim, other: int, facts: Facts) -> int | Dim:

@@ -122,7 +122,7 @@ class Trial:
 
     def _run(self, graph: ir.Graph, pipeline: Pipeline, feeds: Sequence[Feeds] | None, say: Say) -> Failure | None:
         data = None if feeds is None else held(graph, feeds)
-        verify = [Verify(data, samples=len(feeds or ()))] if self.verifies else []
+        verify = [Verify(data, samples=len(feeds or ()), fixed=pipeline.fixed_dims())] if self.verifies else []
         manager = Manager([_Marks(say), *verify])
         try:
             manager.run(graph, pipeline, Context(target=self.target, data=data if self.calibrates else None))
