@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from tests.random_shapes import sliced
+from tests.random_shapes import sliced, transposed
 
 if TYPE_CHECKING:
-    from tests.random_graphs import Scope, Value
+    from tests.random_scopes import Scope
+    from tests.random_values import Shape, Value
 
 LAYER = ("float32", "float32", "float32", "float16")
 
@@ -112,8 +113,23 @@ def normalization(scope: Scope) -> None:
     if value and isinstance(channels := value.shape[1], int):
         terms = [scope.weights(channels, dtype=value.dtype) for _ in range(3)]
         variance = scope.weights(channels, dtype=value.dtype, low=0.5, high=2)
-        attrs = {"epsilon": 1e-3} if scope.chance(0.5) else {}
-        scope.add("BatchNormalization", [value, *terms, variance], value, **attrs)
+        attrs: dict[str, Any] = {"epsilon": 1e-3} if scope.chance(0.5) else {}
+        if scope.opset >= 14 and scope.chance(0.1):  # training: it normalizes by the batch
+            likes: list[Value | tuple[str, Shape]] = [value, *[(value.dtype, (channels,))] * 2]
+            terms = [_own(scope, channels, value.dtype, low) for low in (0.5, -1.0, -1.0)]
+            variance = _own(scope, channels, value.dtype, 0.5)
+            scope.add_many("BatchNormalization", [value, *terms, variance], likes, training_mode=1, **attrs)
+            del scope.made[-2:]  # onnxruntime's running variance is not the same each time
+        else:
+            scope.add("BatchNormalization", [value, *terms, variance], value, **attrs)
+
+
+def _own(scope: Scope, channels: int, dtype: str, low: float) -> Value:
+    """Numbers that nobody else reads: onnxruntime overwrites those of a BatchNormalization that is training."""
+    value = scope.constant(scope.model.numbers.uniform(low, 2, channels), dtype)
+    scope.constants = [constant for constant in scope.constants if constant is not value]
+    scope.made = [made for made in scope.made if made is not value]
+    return value
 
 
 def per_channel(scope: Scope) -> None:
@@ -150,14 +166,21 @@ def gemm(scope: Scope) -> None:
     if value is None or not isinstance(inner := value.shape[1], int) or inner > 400:
         return
     rng, out = scope.random, scope.random.choice([1, 3, 4, 6])
-    transposed = scope.chance(0.5)
-    weight = scope.weights(*((out, inner) if transposed else (inner, out)), dtype=value.dtype)
+    turned = scope.chance(0.5)
+    weight = scope.weights(*((out, inner) if turned else (inner, out)), dtype=value.dtype)
     bias_shape = rng.choice([(out,), (1, out), (1,), ()])
-    attrs: dict[str, Any] = {"transB": 1} if transposed else {}
+    attrs: dict[str, Any] = {"transB": 1} if turned else {}
     attrs |= {"alpha": 0.5} if scope.chance(0.3) else {}
     attrs |= {"beta": 2.0} if scope.chance(0.3) else {}
     bias = scope.weights(*bias_shape, dtype=value.dtype) if scope.opset < 11 or scope.chance(0.7) else None
-    scope.add("Gemm", [value, weight, bias], (value.dtype, (value.shape[0], out)), **attrs)
+    like = (value.dtype, (value.shape[0], out))
+    if scope.chance(0.25):  # the data or the weight transposed by a node instead
+        value = transposed(scope, value, [1, 0])
+        attrs["transA"] = 1
+    elif scope.chance(0.2) and "transB" in attrs:
+        weight = transposed(scope, weight, [1, 0])
+        del attrs["transB"]
+    scope.add("Gemm", [value, weight, bias], like, **attrs)
 
 
 def matmul(scope: Scope) -> None:
@@ -167,10 +190,43 @@ def matmul(scope: Scope) -> None:
     out = scope.random.choice([1, 3, 4, 6])
     if scope.chance(0.2) and isinstance(rows := value.shape[-2], int):
         weight = scope.weights(out, rows, dtype=value.dtype)
-        scope.add("MatMul", [weight, value], (value.dtype, (*value.shape[:-2], out, inner)))
+        made = scope.add("MatMul", [weight, value], (value.dtype, (*value.shape[:-2], out, inner)))
     else:
         weight = scope.weights(inner, out, dtype=value.dtype)
-        scope.add("MatMul", [value, weight], (value.dtype, (*value.shape[:-1], out)))
+        if scope.chance(0.15):
+            weight = transposed(scope, scope.weights(out, inner, dtype=value.dtype), [1, 0])
+        made = scope.add("MatMul", [value, weight], (value.dtype, (*value.shape[:-1], out)))
+    if scope.chance(0.5) and isinstance(width := made.shape[-1], int):
+        scope.apply("Add", made, scope.weights(*scope.random.choice([(width,), (1, width), (1,)]), dtype=value.dtype))
+
+
+def separable(scope: Scope) -> None:
+    """A depthwise convolution next to a 1x1 one, as in MobileNet, with and without what stands between."""
+    value = scope.pick(ranks=(4,), dtypes=("float32",))
+    sizes = value and sizes_of(value)
+    if not value or not sizes or min(sizes[1:]) < 3:
+        return
+    channels, left = sizes[0], [size - 2 for size in sizes[1:]]
+    pads = {"pads": [1, 1, 1, 1]} if scope.chance(0.5) else {}
+    left = sizes[1:] if pads else left
+    depthwise_first = scope.chance(0.5)
+    for step in (0, 1):
+        batch = value.shape[0]
+        if (step == 0) == depthwise_first:
+            weight = scope.weights(channels, 1, 3, 3, low=-0.3, high=0.3)
+            like = (value.dtype, (batch, channels, *left))
+            value = scope.add("Conv", [value, weight, _bias(scope, channels)], like, group=channels, **pads)
+        else:
+            out = scope.random.choice([1, 2, channels])
+            weight = scope.weights(out, channels, 1, 1)
+            value = scope.add("Conv", [value, weight, _bias(scope, out)], (value.dtype, (batch, out, *value.shape[2:])))
+            channels = out
+        if scope.chance(0.3):
+            value = scope.apply("Mul", value, scope.weights(channels, 1, 1, low=0.5, high=2))
+
+
+def _bias(scope: Scope, channels: int) -> Value | None:
+    return scope.weights(channels) if scope.chance(0.5) else None
 
 
 def splitting(scope: Scope) -> None:

@@ -1,155 +1,174 @@
-"""Random models keep their outputs, their interface and their validity, and are done after one run.
+"""Random models keep their outputs, interface, validity and size, through every preset and for every target.
 
-`ONNXOPT_RANDOM_MODELS=N` sets how many models the slow sweep tries, 20,000 by default, and `ONNXOPT_RANDOM_SEED=S` the
-first of them: `ONNXOPT_RANDOM_MODELS=500 pytest -m slow tests/test_random_graphs.py`.
+hypothesis draws and shrinks them. The quick tests try the same 500 each time. The slow sweep tries
+`ONNXOPT_RANDOM_MODELS`, 20,000 by default, from a seed of its own, which it prints (`ONNXOPT_RANDOM_SEED` sets it), and
+remembers its failures in hypothesis's database, where the next sweep tries them first:
+
+    ONNXOPT_RANDOM_MODELS=20000 pytest -m slow tests/test_random_graphs.py
 """
 
 from __future__ import annotations
 
 import os
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import hypothesis
 import numpy as np
-import onnx
-import onnxruntime as ort
 import pytest
+from hypothesis import HealthCheck, Phase, given
 
-import onnxopt
 from onnxopt import ir
-from onnxopt.pipeline.pipeline import Pipeline, parse_pipeline
-from onnxopt.pipeline.registry import Registry
-from tests.random_graphs import random_feeds, random_model
+from onnxopt.pipeline.base import Context, Pass
+from onnxopt.pipeline.pipeline import Pipeline
+from tests import random_checks
+from tests.random_checks import TARGETS, Case, NotTaken, Tally, Wrong, run, runnable
+from tests.random_graphs import Recipe, build, random_model
+from tests.random_recipes import RECIPES
+from tests.random_sensitivity import excused, noisy
+from tests.random_sweep import fresh_seed, shared_folder, tell, told
 
-BINDINGS = ({"n": 3, "m": 2}, {"n": 1, "m": 5})
-FEW = 150
+FEW = 500
+SHARES = 20
+"""Tests that the quick models are spread over, and so processes."""
 MANY = int(os.environ.get("ONNXOPT_RANDOM_MODELS", "20000"))
-FIRST = int(os.environ.get("ONNXOPT_RANDOM_SEED", "1000"))
-CHUNKS = 100
-"""Tests that the sweep is cut into, so that it runs on all cores and a failure ends little."""
+CHUNKS = -(-MANY // 100)
+SEED = int(os.environ.get("ONNXOPT_RANDOM_SEED") or fresh_seed())
+BEYOND = "inline-functions,unroll-loops,eliminate-broadcasts,O3"
+"""Lossless passes that no preset has."""
 
 
-class NotTaken(Exception):
-    """onnxruntime refuses the model."""
+def settings(examples: int, *, fresh: bool = False) -> hypothesis.settings:
+    """Of so many examples: the same each time, unless they are to be `fresh`."""
+    return hypothesis.settings(
+        max_examples=examples,
+        derandomize=not fresh,
+        deadline=None,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.reuse, Phase.generate, Phase.shrink],
+        print_blob=fresh,
+    )
 
 
-def outputs_of(model: onnx.ModelProto, seed: int) -> list[dict[str, Any]]:
-    """What onnxruntime computes at each binding, its own optimizations off."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.disable_prepacking", "1")
-    feeds = [random_feeds(model, seed, dims) for dims in BINDINGS]
+def check(recipe: Recipe, tally: Tally, failing: list[tuple[str, str]]) -> None:
+    """O3 for every target, and in turn O1, O2 and what no preset has; a result that came up before is not run again.
+
+    Once something has failed it alone is tried, while the model shrinks.
+    """
+    tally.counts["models"] += 1
     try:
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        names = [output.name for output in session.get_outputs()]
-        return [dict(zip(names, session.run(names, fed), strict=True)) for fed in feeds]
-    except Exception as error:
-        raise NotTaken(str(error)) from error
-
-
-def is_valid(model: onnx.ModelProto) -> bool:
-    try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError:
-        return False
-    return True
-
-
-def interface(model: onnx.ModelProto) -> list[bytes]:
-    """The inputs without a default, and the outputs, as they are declared."""
-    constant = {tensor.name for tensor in model.graph.initializer} if model.ir_version < 4 else set()
-    infos = [*[info for info in model.graph.input if info.name not in constant], *model.graph.output]
-    return [info.SerializeToString(deterministic=True) for info in infos]
-
-
-def computes_in_float16(model: onnx.ModelProto) -> bool:
-    return "FLOAT16" in onnx.printer.to_text(model).upper()
-
-
-def used(model: onnx.ModelProto, dims: dict[str, int]) -> dict[str, int]:
-    """Those of the dimensions that an input has."""
-    named = {dim.dim_param for info in model.graph.input for dim in info.type.tensor_type.shape.dim}
-    return {name: size for name, size in dims.items() if name in named}
-
-
-@cache
-def parsed(passes: str) -> Pipeline:
-    return parse_pipeline(passes, Registry.installed())
-
-
-def check(seed: int, passes: str, tmp_path: Path, *, verify_each: bool = True) -> bool:
-    """Run the model of a seed through `passes`; False where onnxruntime does not take the model in the first place."""
-    model = random_model(seed)
-    before = model.SerializeToString(deterministic=True)
-    try:
-        expected = outputs_of(model, seed)
+        case = Case.of(recipe)
     except NotTaken:
-        return False
-    dims = used(model, BINDINGS[0])
-    result = onnxopt.run(model, parsed(passes), verify_each=verify_each, dims=dims)
-    assert model.SerializeToString(deterministic=True) == before, "the model given was changed"
-    made = ir.to_proto(result.graph)
-    if is_valid(model):
-        onnx.checker.check_model(made)
-    assert interface(made) == interface(model)
-    loose = computes_in_float16(model)
-    for one, other in zip(expected, outputs_of(made, seed), strict=True):
-        assert list(one) == list(other)
-        for name in one:
-            compare(one[name], other[name], 0.0 if passes == "O1" and not loose else 2e-2 if loose else 1e-4, name)
-    if passes == "O2":  # O1 is one round, and onnxsim is not always done after one
-        again = onnxopt.run(result.graph, parsed(passes))
-        assert not again.context.rewrites, f"the second run found more to do: {again.context.rewrites[:3]}"
-        assert ir.fingerprint(again.graph) == ir.fingerprint(result.graph)
-    path = tmp_path / "saved.onnx"
-    result.save(path)
-    assert ir.fingerprint(ir.load(path)) == ir.fingerprint(result.graph)
-    return True
-
-
-def compare(one: Any, other: Any, tolerance: float, name: str) -> None:
-    assert (one.dtype, one.shape) == (other.dtype, other.shape), name
-    if tolerance and one.dtype.kind == "f":
-        finite = one[np.isfinite(one)].astype(np.float64)
-        scale = max(1.0, float(np.abs(finite).max(initial=0)))
-        np.testing.assert_allclose(other, one, rtol=0, atol=tolerance * scale, err_msg=name)
-    else:
-        np.testing.assert_array_equal(other, one, err_msg=name)
-        if one.dtype.kind == "f":
-            np.testing.assert_array_equal(np.signbit(other), np.signbit(one), err_msg=name)
-
-
-@pytest.mark.parametrize("passes", ["O1", "O2"])
-@pytest.mark.parametrize("seed", range(FEW // 2))
-def test_a_random_model_keeps_what_it_computes(seed: int, passes: str, tmp_path: Path) -> None:
-    check(2 * seed + (passes == "O2"), passes, tmp_path)
-
-
-def test_nearly_every_random_model_is_one_that_onnxruntime_takes() -> None:
-    assert sum(is_taken(seed) for seed in range(FEW)) > 0.9 * FEW
-
-
-def is_taken(seed: int) -> bool:
+        return
+    case.tally = tally
+    tally.counts["taken"] += 1
+    runs = [*(("O3", target) for target in TARGETS), (("O1", "O2", BEYOND)[recipe.seed % 3], "onnx")]
+    current = runs[0]
     try:
-        return bool(outputs_of(random_model(seed), seed))
-    except NotTaken:
-        return False
+        for current in failing or runs:
+            case.check(*current, twice=current == runs[0])
+    except Wrong:
+        failing[:] = [current]
+        raise
+
+
+def try_all(examples: int, seed: int, *, fresh: bool = False) -> Tally:
+    """Check so many models; a failure shrinks, and hypothesis says what is left of its recipe."""
+    tally, failing = Tally(), list[tuple[str, str]]()
+
+    @hypothesis.seed(seed)
+    @settings(examples, fresh=fresh)
+    @given(RECIPES)
+    def all_hold(recipe: Recipe) -> None:
+        try:
+            check(recipe, tally, failing)
+        except Wrong:
+            tally.counts["wrong"] += 1  # more often than there are faults: shrinking finds each again
+            raise
+
+    all_hold()
+    return tally
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_random_models_keep_what_they_compute(share: int) -> None:
+    counts = try_all(FEW // SHARES, share).counts
+    assert counts["taken"] > 0.85 * counts["models"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_random_models_in_numbers(chunk: int, tmp_path: Path) -> None:
-    for seed in range(FIRST + chunk, FIRST + MANY, CHUNKS):
-        for passes in ("O1", "O2", *(["simplify"] if seed % 20 == 0 else [])):
-            check_named(seed, passes, tmp_path)
+def test_random_models_in_numbers(
+    chunk: int, tmp_path_factory: pytest.TempPathFactory, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tally = try_all(MANY // CHUNKS, SEED + chunk, fresh=True)
+    lines = told(tally, shared_folder(tmp_path_factory.getbasetemp()), chunk, CHUNKS, f"seed {SEED}")
+    with capfd.disabled():
+        tell(lines)
 
 
-def check_named(seed: int, passes: str, tmp_path: Path) -> None:
-    """`check`, whose failure names the seed and the passes."""
-    try:
-        check(seed, passes, tmp_path)
-    except Exception as error:
-        raise AssertionError(f"random model {seed} through {passes}: {error}") from error
+def test_what_is_saved_is_what_was_made(tmp_path: Path) -> None:
+    for seed in range(30):
+        graph = ir.from_proto(random_model(seed))
+        path = tmp_path / "saved.onnx"
+        ir.save(graph, path)
+        assert ir.fingerprint(ir.load(path)) == ir.fingerprint(graph)
+
+
+def test_a_recipe_makes_one_model() -> None:
+    for seed in range(30):
+        recipe = Recipe.of(seed)
+        assert build(recipe).SerializeToString(deterministic=True) == build(recipe).SerializeToString(
+            deterministic=True
+        )
+
+
+@dataclass(frozen=True)
+class _SubMadeAdd(Pass):
+    """A fault."""
+
+    def run(self, graph: ir.Graph, ctx: Context) -> bool:
+        found = [node for node in graph.nodes if node.is_op("Sub")]
+        for node in found:
+            node.op = "Add"
+        return bool(found)
+
+
+def test_a_planted_fault_is_found_and_shrinks_to_a_step_or_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random_checks, "parsed", lambda passes: Pipeline((_SubMadeAdd(),)))
+    tried: list[Recipe] = []
+
+    @settings(100)
+    @given(RECIPES)
+    def all_hold(recipe: Recipe) -> None:
+        tried.append(recipe)
+        check(recipe, Tally(), [("planted", "onnx")])
+
+    with pytest.raises(Wrong, match="planted for onnx: output"):
+        all_hold()
+    assert len(tried[-1].steps) <= 2
+
+
+def test_noise_excuses_what_rounding_explains_and_nothing_else() -> None:
+    one, moved = np.array([1.0, np.inf, 5.0], np.float32), [np.array([1.001, np.inf, 5.0], np.float32)]
+    assert excused(one, np.array([0.997, np.inf, 5.0], np.float32), moved)
+    assert not excused(one, np.array([0.99, np.inf, 5.0], np.float32), moved)
+    assert not excused(one, np.array([1.0, 1e9, 5.0], np.float32), moved)
+    assert not excused(one, np.array([1.0, np.inf, 5.01], np.float32), moved)
+    flips = [np.array([True, False]), np.array([False, False])]
+    assert excused(np.array([False, False]), np.array([True, False]), flips)
+    assert not excused(np.array([False, False]), np.array([False, True]), flips)
+
+
+def test_noise_is_put_into_subgraphs_and_keeps_the_model_running() -> None:
+    for seed in range(40):
+        model = random_model(seed)
+        try:
+            feeds, expected = runnable(model, seed)
+        except NotTaken:
+            continue
+        for one, other in zip(expected, run(noisy(model, 0), feeds), strict=True):
+            assert {name: (a.dtype, a.shape) for name, a in one.items()} == {
+                name: (a.dtype, a.shape) for name, a in other.items()
+            }
