@@ -1,13 +1,16 @@
-"""One conformance case: the model before and after the pipeline, held to the outputs that come with it."""
+"""One conformance case: the model before and after each run of a pipeline, held to the outputs that come with it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import onnx
 from conformance_cases import Case, disagreement
 from conformance_engines import Engine, Values, run_in_onnxruntime, run_in_reference
+from conformance_interface import interface_change
 from onnx import ModelProto
 
 import onnxopt
@@ -31,12 +34,24 @@ OK, BY_REFERENCE, NOT_RUNNABLE, ALREADY_WRONG, WRONG, CRASH = (
 )
 
 
+@dataclass(frozen=True)
+class Run:
+    """A pipeline, and the target that graphs are prepared for; none in particular where that is None."""
+
+    passes: str
+    target: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.passes} for {self.target}" if self.target else self.passes
+
+
 @dataclass
 class Result:
-    """What happened to one case."""
+    """What happened to one case in one run."""
 
     kind: str
     name: str
+    run: str
     verdict: str
     """`ok`: the outputs are the given ones. `ok by reference`: the same, in onnx's reference evaluator, since
     onnxruntime does not run the untouched model. `not runnable`: neither does. `already wrong`: the untouched model's
@@ -46,42 +61,93 @@ class Result:
     """`bit equal`, `changed`, `not idempotent`, `random`, ...; counted, no verdict."""
     removed: int = 0
     """Nodes of the main graph that are gone."""
+    fingerprint: str = ""
+    """Of the optimized graph."""
+    second: str = ""
+    """What a second run still does; empty where nothing."""
 
 
-def check(case: Case, passes: str) -> Result:
-    """Run the pipeline on a case and judge it. Never raises."""
-    result = Result(case.kind, case.name, OK)
-    try:
-        run = onnxopt.run(case.model, passes)
-        after = ir.to_proto(run.graph)
-        again = onnxopt.run(run.graph, passes)
-    except Exception as error:  # noqa: BLE001  any is a fault of ours, to be listed
-        result.verdict, result.why = CRASH, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        return result
-    if run.context.rewrites:
-        result.facts.append("changed")
-    if again.context.rewrites or fingerprint(again.graph) != fingerprint(run.graph):
-        result.facts.append("not idempotent")
-        first = next((f"{r.pass_name}: {r.where}: {r.what}" for r in again.context.rewrites), "other fingerprint")
-        result.why = f"a second run: {first}"
+def check(case: Case, runs: Sequence[Run]) -> Iterator[Result]:
+    """Run each on a case and judge it. Never raises.
+
+    Graphs that are equal to one another by their fingerprints, as most are for one target and another, are judged once.
+    """
+    untouched = _Untouched(case)
+    judged: dict[tuple[str, Preserves], Result] = {}
+    for run in runs:
+        result = Result(case.kind, case.name, str(run), OK)
+        try:
+            done = _run(case.model, run)
+            again = _run(done.graph, run)
+            result.fingerprint = fingerprint(done.graph)
+            promise = _promise(done.pipeline)
+            if (result.fingerprint, promise) not in judged:
+                judged[result.fingerprint, promise] = _judged(untouched, ir.to_proto(done.graph), promise, result)
+            known = judged[result.fingerprint, promise]
+            result = replace(known, run=str(run), facts=list(known.facts))
+            if done.context.rewrites:
+                result.facts.append("changed")
+            if again.context.rewrites or fingerprint(again.graph) != result.fingerprint:
+                result.facts.append("not idempotent")
+                left = (f"{one.pass_name}: {one.where}: {one.what}" for one in again.context.rewrites)
+                result.second = next(left, "other fingerprint")
+        except Exception as error:  # noqa: BLE001  any is a fault of ours, to be listed
+            result.verdict, result.why = CRASH, f"{type(error).__name__}: {_flat(error)[:300]}"
+        yield result
+
+
+class _Untouched:
+    """What the runs of a case are compared with; found out when first asked for."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+
+    @cached_property
+    def random(self) -> frozenset[str]:
+        return frozenset(nondeterministic_outputs(self.case.model))
+
+    @cached_property
+    def complaint(self) -> str:
+        return _complaint(self.case.model)
+
+    @cached_property
+    def engine_and_outputs(self) -> tuple[Engine, list[Values]] | NotRunnable:
+        """From onnxruntime where that runs it, else from onnx's reference evaluator; or why neither does."""
+        case = self.case
+        try:
+            return run_in_onnxruntime, [run_in_onnxruntime(case.model, feeds) for feeds, _ in case.data]
+        except NotRunnable as refusal:
+            try:
+                return run_in_reference, [run_in_reference(case.model, feeds) for feeds, _ in case.data]
+            except NotRunnable:
+                return refusal
+
+
+def _run(model: Any, run: Run) -> onnxopt.RunResult:
+    return onnxopt.run(model, run.passes, target=run.target)
+
+
+def _judged(untouched: _Untouched, after: ModelProto, promise: Preserves, result: Result) -> Result:
+    case = untouched.case
     result.removed = len(case.model.graph.node) - len(after.graph.node)
-    if reason := _interface_change(case.model, after) or _new_complaint(case.model, after):
-        result.verdict, result.why = WRONG, reason
-        return result
-    promise = weaker(_promise(run.pipeline), Preserves.VALUES if is_widened(case.model) else Preserves.BITS)
-    _judge_outputs(case, after, promise, result)
+    complaint = "" if untouched.complaint else _complaint(after)
+    if reason := interface_change(case.model, after) or (complaint and f"onnx's checker refuses it: {complaint}"):
+        return replace(result, verdict=WRONG, why=reason)
+    _judge_outputs(
+        untouched, after, weaker(promise, Preserves.VALUES if is_widened(case.model) else Preserves.BITS), result
+    )
     return result
 
 
-def _judge_outputs(case: Case, after: ModelProto, promise: Preserves, result: Result) -> None:
-    random = nondeterministic_outputs(case.model)
+def _judge_outputs(untouched: _Untouched, after: ModelProto, promise: Preserves, result: Result) -> None:
+    case, random = untouched.case, untouched.random
     if random:
         result.facts.append("random")
-    try:
-        engine, before = _run_first(case)
-    except NotRunnable as error:
-        result.verdict, result.why = NOT_RUNNABLE, str(error)
+    found_before = untouched.engine_and_outputs
+    if isinstance(found_before, NotRunnable):
+        result.verdict, result.why = NOT_RUNNABLE, str(found_before)
         return
+    engine, before = found_before
     if engine is run_in_reference:
         result.verdict = BY_REFERENCE
     try:
@@ -120,17 +186,6 @@ def _promise(pipeline: Pipeline) -> Preserves:
     return promise
 
 
-def _run_first(case: Case) -> tuple[Engine, list[Values]]:
-    """The outputs of the untouched model, from onnxruntime where that runs it, else from onnx's reference evaluator."""
-    try:
-        return run_in_onnxruntime, [run_in_onnxruntime(case.model, feeds) for feeds, _ in case.data]
-    except NotRunnable as refusal:
-        try:
-            return run_in_reference, [run_in_reference(case.model, feeds) for feeds, _ in case.data]
-        except NotRunnable:
-            raise refusal from None
-
-
 def _first_disagreement(case: Case, given: Values, found: Values) -> str:
     for name, value in given.items():
         if why := disagreement(value, found[name], case.rtol, case.atol):
@@ -143,54 +198,13 @@ def _shape_change(name: str, one: Values, other: Values) -> str:
     return "" if before == after else f"output '{name}': {after} instead of {before}"
 
 
-def _interface_change(before: ModelProto, after: ModelProto) -> str:
-    """Inputs and outputs: the same names in the same order, and types that say the same or more."""
-    for what in ("input", "output"):
-        one, other = _infos(before, what), _infos(after, what)
-        if [info.name for info in one] != [info.name for info in other]:
-            return f"the {what}s are {[info.name for info in other]} instead of {[info.name for info in one]}"
-        for info, now in zip(one, other, strict=True):
-            if not _refines(info.type, now.type):
-                return f"{what} '{info.name}' is declared {_flat(now.type)} instead of {_flat(info.type)}"
-    return ""
-
-
-def _infos(model: ModelProto, what: str) -> list[Any]:
-    """Inputs or outputs; an initializer that a file of an old IR version lists is no input."""
-    listed = {tensor.name for tensor in model.graph.initializer} if what == "input" and model.ir_version < 4 else set()
-    return [info for info in getattr(model.graph, what) if info.name not in listed]
-
-
-def _refines(before: Any, after: Any) -> bool:
-    """Whether a TypeProto says all that another says: more only where that leaves a dimension or a shape open."""
-    kind = before.WhichOneof("value")
-    if kind != after.WhichOneof("value"):
-        return kind is None
-    one, other = getattr(before, kind or "tensor_type"), getattr(after, kind or "tensor_type")
-    if kind != "tensor_type":
-        return bool(_flat(before) == _flat(after)) or _refines(one.elem_type, other.elem_type)
-    if one.elem_type != other.elem_type:
-        return False
-    if not one.HasField("shape"):
-        return True
-    return len(one.shape.dim) == len(other.shape.dim) and all(
-        a.WhichOneof("value") is None or (a.dim_value, a.dim_param) == (b.dim_value, b.dim_param)
-        for a, b in zip(one.shape.dim, other.shape.dim, strict=True)
-    )
-
-
-def _flat(message: Any) -> str:
-    return " ".join(str(message).split())
-
-
-def _new_complaint(before: ModelProto, after: ModelProto) -> str:
-    complaint = _complaint(after)
-    return f"onnx's checker refuses it: {complaint}" if complaint and not _complaint(before) else ""
-
-
 def _complaint(model: ModelProto) -> str:
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # noqa: BLE001  the checker raises errors of several unrelated classes
-        return _flat(error)[:300]
+        return _flat(error)[:300] or type(error).__name__
     return ""
+
+
+def _flat(message: Any) -> str:
+    return " ".join(str(message).split())

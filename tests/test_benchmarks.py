@@ -23,7 +23,16 @@ def run(script, *arguments):
 def test_conformance_of_every_fiftieth_model():
     status, report = run("conformance", "--sample", "50")
     assert (status, report["holds"]) == (0, True), report["notes"]
-    assert report["table"][-1]["models"] == "all" and int(report["table"][-1]["ok"]) > 25
+    runs = ["O1", "O2", "O3 for coreml", "O3 for onnx", "O3 for qnn", "O3 for tensorrt"]
+    assert [row["run"] for row in report["table"]] == runs
+    assert all(int(row["ok"]) > 25 for row in report["table"])
+
+
+@pytest.mark.parametrize("naming", ["each", "size"])
+def test_conformance_of_every_eightieth_model_without_sizes(naming):
+    status, report = run("conformance", "--sample", "80", "--passes", "O3", "--symbolic", naming)
+    assert (status, report["holds"]) == (0, True), report["notes"]
+    assert int(report["table"][0]["ok"]) > 15
 
 
 @pytest.fixture
@@ -40,17 +49,21 @@ def test_conformance_tells_a_fault_of_ours_from_one_of_the_model(sign_model, mon
 
     right = onnxopt.run
 
-    def wrong(model, passes):
-        result = right(model, passes)
-        result.graph.nodes[0].op = "Neg"
+    def wrong(model, passes, target):
+        result = right(model, passes, target=target)
+        if target == "qnn":
+            result.graph.nodes[0].op = "Neg"
         return result
 
-    def crash(model, passes):
+    def crash(model, passes, target):
         raise IndexError("out of range")
 
     def verdict(run=right):
         monkeypatch.setattr(onnxopt, "run", run)
-        return conformance_check.check(sign_model, "O2").verdict
+        runs = [conformance_check.Run("O2", target) for target in ("onnx", "qnn")]
+        other, found = conformance_check.check(sign_model, runs)
+        assert run is crash or other.verdict in ("ok", "already wrong")
+        return found.verdict
 
     assert [verdict(), verdict(wrong), verdict(crash)] == ["ok", "WRONG", "CRASH"]
     ((_, given),) = sign_model.data
@@ -58,8 +71,23 @@ def test_conformance_tells_a_fault_of_ours_from_one_of_the_model(sign_model, mon
     assert [verdict(), verdict(wrong)] == ["already wrong", "WRONG"]
 
 
+def test_a_conformance_model_without_sizes_runs_at_other_ones_too(sign_model):
+    from conformance_symbolic import symbolic
+
+    opened = symbolic(sign_model, "each")
+    (info,) = opened.model.graph.input
+    assert [dim.dim_param for dim in info.type.tensor_type.shape.dim] == ["x_0"]
+    assert [len(feeds["x"]) for feeds, _ in opened.data] == [7, 14, 1]
+    assert [(given["y"] == 1).sum() for _, given in opened.data] == [3, 6, 0]
+
+
 def test_planted_faults_are_found_and_killed_saves_leave_whole_files():
     status, report = run("planted_fault", "--rounds", "3")
+    assert (status, report["holds"]) == (0, True), report["notes"]
+
+
+def test_of_a_model_of_500_nodes_few_are_left():
+    status, report = run("reduce", "--only", "within an If")
     assert (status, report["holds"]) == (0, True), report["notes"]
 
 
