@@ -99,3 +99,12 @@ def test_the_synthetic_model_is_valid_and_has_the_nodes_asked_for(nodes, monkeyp
     model = large_model(nodes)
     onnx.checker.check_model(model, full_check=True)
     assert count_nodes(model.graph) == nodes
+
+
+def test_optimizers_judges_ours_on_a_small_model():
+    status, report = run("optimizers", "--only", "nodes,check", "--models", "digits", "--tools", "onnxopt")
+    assert (status, report["verdicts"]["1"]) == (0, True), report["notes"]
+    assert (
+        report["models"]["digits_mobilenet"]["onnxopt"]["nodes"]
+        < report["models"]["digits_mobilenet"]["original"]["nodes"]
+    )

@@ -58,9 +58,7 @@ class Registry:
     @classmethod
     def installed(cls) -> Registry:
         """The built-in passes and those of the packages installed beside onnxopt."""
-        from importlib.metadata import entry_points  # costs more than the rest of this package to import
-
-        return cls(BUILT_IN, entry_points(group=BUILT_IN))
+        return cls(BUILT_IN, _installed_points())
 
     def names(self) -> tuple[str, ...]:
         """The names of all passes, sorted."""
@@ -177,3 +175,11 @@ def _checked(cls: type[Pass], where: str) -> type[Pass]:
     except BadOption as error:
         raise BadPipeline(f"{where}: {error}") from error
     return cls
+
+
+@functools.cache
+def _installed_points() -> tuple[EntryPoint, ...]:
+    """The entry points of the packages installed here: looking through them all takes longer than a small model."""
+    from importlib.metadata import entry_points  # costs more than the rest of this package to import
+
+    return tuple(entry_points(group=BUILT_IN))
