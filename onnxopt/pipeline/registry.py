@@ -58,7 +58,7 @@ class Registry:
     @classmethod
     def installed(cls) -> Registry:
         """The built-in passes and those of the packages installed beside onnxopt."""
-        return cls(BUILT_IN, _installed_points())
+        return cls(BUILT_IN, _installed_points(tuple(sys.path)))
 
     def names(self) -> tuple[str, ...]:
         """The names of all passes, sorted."""
@@ -178,8 +178,8 @@ def _checked(cls: type[Pass], where: str) -> type[Pass]:
 
 
 @functools.cache
-def _installed_points() -> tuple[EntryPoint, ...]:
-    """The entry points of the packages installed here: looking through them all takes longer than a small model."""
+def _installed_points(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of the packages on a path: looking through them all takes longer than a small model."""
     from importlib.metadata import entry_points  # costs more than the rest of this package to import
 
     return tuple(entry_points(group=BUILT_IN))
