@@ -16,7 +16,7 @@ from onnxopt.ir.mapped_file import MappedFile
 from onnxopt.ir.values import Values
 from onnxopt.ir.wire import PROTOBUF_LIMIT, Malformed, WeightsInPlace
 
-_IN_PLACE = 16 << 20
+_IN_PLACE = 1 << 20
 """Model files of at least so many bytes keep their large weights on disk; a smaller one is soon read."""
 _LARGE = 64 << 10
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
