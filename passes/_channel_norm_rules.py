@@ -8,6 +8,7 @@ import numpy as np
 
 from onnxopt import ir
 from onnxopt.ir.pattern import Maker, Match, NoMatch, Term, any_, anything, constant, either, op, scalar
+from onnxopt.ir.proven import lowest
 from onnxopt.passes._moments import last_axes, mean_of, over_root, require_epsilon, square_of
 from onnxopt.passes._recognition import SINGLE, Recognition, require_type
 
@@ -37,6 +38,17 @@ def channels_of(match: Match, tensor: ir.Tensor) -> tuple[int, int]:
     return shape[1], len(shape)
 
 
+def require_pixels(match: Match, tensor: ir.Tensor) -> None:
+    """Refuse images that may have none, of which means are NaN: onnxruntime's pools and norms fail there (1.31).
+
+    Raises:
+        NoMatch: Height, width or another axis of the image may be 0.
+    """
+    dims = match.shapes.dims(tensor)
+    if dims is None or not all((lowest(dim) or 0) > 0 for dim in dims[2:]):
+        raise NoMatch(f"'{tensor.name}' may be an image without pixels, which the operator does not take")
+
+
 class InstanceNorm(Recognition):
     """(x - mean) / sqrt(variance + epsilon) over all spatial axes, two or more of them: tf and jax by hand.
 
@@ -57,6 +69,7 @@ class InstanceNorm(Recognition):
         if rank < 4 or last_axes(match, self.mean, self.variance) != rank - 2:
             raise NoMatch("")
         channels_of(match, match[self.x])
+        require_pixels(match, match[self.x])
         require_type(match, (self.epsilon, self.x), SINGLE)
         require_epsilon(match, self.epsilon)
 
@@ -184,8 +197,7 @@ class GlobalPool(Recognition):
         )
         if is_square or any(reader.is_op("Sub") for reader in readers):
             raise NoMatch(f"'{match[self.pattern].name}' looks like part of a normalization")
-        if 0 in match.shape(match[self.x]):
-            raise NoMatch(f"'{match[self.x].name}' is empty")
+        require_pixels(match, match[self.x])
         require_type(match, (self.x,), SINGLE)
 
     def rewrite(self, match: Match, op: Maker) -> ir.Node:

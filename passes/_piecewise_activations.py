@@ -10,7 +10,7 @@ import numpy as np
 from onnxopt import ir
 from onnxopt.ir.known import known_value
 from onnxopt.ir.pattern import Maker, Match, NoMatch, Term, any_, constant, either, op, scalar
-from onnxopt.passes._recognition import CLIP_INPUTS, Recognition, require_type, widest
+from onnxopt.passes._recognition import CLIP_INPUTS, SINGLE, Recognition, require_type, widest
 
 
 class Relu(Recognition):
@@ -39,12 +39,10 @@ class ClipFromMinMax(Recognition):
 
     def check(self, match: Match) -> None:
         """Type, and the order of the bounds: Clip gives the upper one where they cross, and so does the first form."""
-        dtype = require_type(match, (self.high,), widest(match))
+        require_type(match, (self.high,), widest(match))
         low, high = self._bounds(match)
         if np.isnan(low) or np.isnan(high) or low > high:
             raise NoMatch(f"the bounds {low:g} and {high:g} cross")
-        if match.opset < CLIP_INPUTS and dtype == np.float64 and (np.float32(low) != low or np.float32(high) != high):
-            raise NoMatch("the bounds of Clip are float32 attributes below opset 11")
 
     def _bounds(self, match: Match) -> tuple[float, float]:
         return (match.number(self.low) if self.low in match else 0.0, match.number(self.high))
@@ -74,7 +72,7 @@ class LeakyReluFromMax(Recognition):
 
     def check(self, match: Match) -> None:
         """Slope and type."""
-        require_type(match, (self.alpha,), widest(match))
+        require_type(match, (self.alpha,), SINGLE)
         if not 0 < match.number(self.alpha) <= 1:  # of 0, infinity would become NaN
             raise NoMatch(f"the slope {match.number(self.alpha):g} is not above 0 and up to 1")
 
@@ -98,7 +96,7 @@ class LeakyReluFromWhere(Recognition):
 
     def check(self, match: Match) -> None:
         """Slope and type. NaN compares false: the second form gives x for it, which is NaN as well."""
-        require_type(match, (self.alpha,), widest(match))
+        require_type(match, (self.alpha,), SINGLE)
         if not np.isfinite(match.number(self.alpha)):
             raise NoMatch("the slope is not finite")
 
@@ -122,7 +120,7 @@ class PReluFromRelus(Recognition):
     def check(self, match: Match) -> None:
         """The slope has to broadcast to x, and to be small enough to be read."""
         given = match[self.slope if self.slope in match else self.minus_slope]
-        require_type(match, (self.slope, self.minus_slope), widest(match))
+        require_type(match, (self.slope, self.minus_slope), SINGLE)
         if known_value(given) is None:
             raise NoMatch(f"'{given.name}' is too large to be read")
         slope, shape = match.shape(given), match.shape(match[self.x])

@@ -111,8 +111,11 @@ class Swish(Recognition):
     pattern = op.Mul(x, op.Sigmoid(either(op.Mul(x, alpha), x)))
 
     def check(self, match: Match) -> None:
-        """Type."""
-        require_type(match, (self.alpha, self.x), widest(match))
+        """Type; the slope is an attribute of float32."""
+        dtype = require_type(match, (self.alpha, self.x), widest(match))
+        slope = match.number(self.alpha) if self.alpha in match else 1.0
+        if dtype == np.float64 and float(np.float32(slope)) != slope:
+            raise NoMatch(f"the slope '{match[self.alpha].name}' is not exact in float32, as Swish takes it")
 
     def rewrite(self, match: Match, op: Maker) -> ir.Node:
         """One node."""

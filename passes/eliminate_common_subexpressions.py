@@ -12,6 +12,9 @@ from onnxopt.ir.sameness import Sameness
 from onnxopt.pipeline.base import Context, Pass, describe
 
 _SEES_OUTSIDE = ("If", "Loop", "Scan")
+_STAYS_INSIDE = ("Cast", "Constant")
+"""A Constant costs nothing where it is, and shape inference sees no outer values. Of a Cast that a body reads from the
+graph around it onnxruntime may lose track, when it drops a pair of them, its optimizations off too (1.31)."""
 
 Table = ChainMap[Hashable, ir.Node]
 """The first node of each key: those of a scope, then those around it that it can see."""
@@ -22,11 +25,11 @@ class EliminateCommonSubexpressions(Pass):
     """Compute equal nodes once: the same operator, attributes and inputs.
 
     Value numbering, linear in the nodes, which stand in topological order. In every scope; a node in the body of an If,
-    Loop or Scan also gives way to an equal one that stands before the body in the graph around it, Constants apart.
-    Never merged: random operators, a Dropout that may be training, operators of domains that are not known here, nodes
-    that hold a graph (two equal Ifs stay two), nodes of sibling bodies. Equal initializers up to 1 KiB count as one
-    input, larger ones where they are the same bytes of one file. Operands of Add, Mul, Equal and logical operators may
-    stand in either order.
+    Loop or Scan also gives way to an equal one that stands before the body in the graph around it, Casts and Constants
+    apart. Never merged: random operators, a Dropout that may be training, operators of domains that are not known here,
+    nodes that hold a graph (two equal Ifs stay two), nodes of sibling bodies. Equal initializers up to 1 KiB count as
+    one input, larger ones where they are the same bytes of one file. Operands of Add, Mul, Equal and logical operators
+    may stand in either order.
     """
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
@@ -57,8 +60,8 @@ class _Numbering:
             first = None if key is None else seen.setdefault(key, node)
             if first is None or first is node:
                 continue
-            if node.is_op("Constant") and key not in seen.maps[0]:
-                seen[key] = node  # it costs nothing where it is, and shape inference sees no outer values
+            if node.is_op(*_STAYS_INSIDE) and key not in seen.maps[0]:
+                seen[key] = node
                 self._equate(node, first)
             else:
                 self._merge(node, first)

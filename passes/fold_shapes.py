@@ -42,9 +42,9 @@ class FoldShapes(Pass):
     """
 
     empty_inputs: bool = False
-    """Keep the target of a Reshape right also for inputs that have a dimension of 0. Without, a model that is given such
-    an input may fail there, or give an empty output of another shape; everything else is kept, and what data decide
-    (NonZero) may be 0 in any case."""
+    """Keep the target of a Reshape right also for inputs that have a dimension of 0. Without, a model that is given
+    such an input may fail there, or give an empty output of another shape; everything else is right of it too, and what
+    data decide (NonZero) may be 0 in any case."""
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed."""

@@ -23,8 +23,10 @@ class RecognizeNormalizations(Pass):
 
     Refused, with a reason: shapes that are not certain (value infos do not count, and functions have none), means over
     different axes, an epsilon that is not constant, scales and biases that vary along other axes, intermediate results
-    that others read or that a graph gives out, float64. In float16 the operators compute in float32, so that they
-    overflow later and lose less than the spelling. Works in every scope whose shapes are certain.
+    that others read or that a graph gives out, float64; for InstanceNormalization and GlobalAveragePool images whose
+    height or width is open, and so may be 0: the mean of no pixels is NaN, and runtimes fail instead. In float16 the
+    operators compute in float32, so that they overflow later and lose less than the spelling. Works in every scope
+    whose shapes are certain.
     """
 
     preserves: ClassVar[Preserves] = Preserves.VALUES

@@ -34,7 +34,8 @@ class ShareInitializers(Pass):
     megabyte at a time. `Constant` nodes are no initializers; `fold-constants` makes them some.
 
     Never shared: inputs with a default, which the caller may override; what a quantization annotation names; a graph
-    output gives its name up to none; anything in a model with training information, which may name any weight.
+    output gives its name up to none; the running mean and variance of a BatchNormalization in training mode, which
+    onnxruntime writes over (1.31); anything in a model with training information, which may name any weight.
     """
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
@@ -67,11 +68,21 @@ def _twins(graph: ir.Graph, edit: ir.Edit, ctx: Context) -> Iterator[tuple[ir.Co
         groups: defaultdict[Hashable, list[ir.Constant]] = defaultdict(list)
         for scope in scopes if free_initializers(graph) else [root]:
             for constant in homes.initializers(scope):
-                if edit.is_used(constant):
+                if edit.is_used(constant) and not _is_updated(constant):
                     groups[_kind(constant, scope)].append(constant)
         for group in groups.values():
             if len(group) > 1:
                 yield from _equal_ones(group, named, ctx)
+
+
+def _is_updated(constant: ir.Constant) -> bool:
+    """Whether a BatchNormalization in training mode reads it as running mean or variance, and so may write over it."""
+    return any(
+        node.op == "BatchNormalization"
+        and (len(node.outputs) > 1 or node.attr("training_mode", 0) != 0)
+        and any(tensor is constant for tensor in node.inputs[3:5])
+        for node in constant.outputs
+    )
 
 
 def _kind(constant: ir.Constant, scope: ir.Graph) -> Hashable:

@@ -16,6 +16,7 @@ from onnxopt.linear.chain import Chain, compose, require_image, require_no_group
 from onnxopt.linear.geometry import read_geometry
 from onnxopt.linear.match import Gate, NoMatch, constant_of, label, remove, rounded
 from onnxopt.linear.setting import Setting
+from onnxopt.linear.spelled import ends_norm
 
 _TYPES = {np.dtype(np.float16), np.dtype(np.float32)}
 """Runtimes have no Conv of doubles."""
@@ -35,6 +36,8 @@ def scale_as_depthwise(edit: Edit, scope: Graph, first: Node, gate: Gate, settin
         require_image(chain)
         require_no_group_norm(chain)
         _require_pixels(chain, setting)
+        if ends_norm(chain.nodes[0]):
+            raise NoMatch("they end a normalization, which engines fuse as a whole")
         data, taken, affine = chain.data, chain.nodes, chain.affine
         _require_no_layer(edit, data, taken[-1])
         dtype = _dtype(data, taken)

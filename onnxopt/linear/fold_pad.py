@@ -113,6 +113,9 @@ def _require_maximum(pad: Node, reader: Node, geometry: Geometry, padding: Paddi
         raise NoMatch(f"it pads with zero, and '{pad.inputs[0].name}' may be negative")
     if padding.value not in (0, -math.inf):
         raise NoMatch(f"it pads with {padding.value}, not with zero or -inf")
+    before = pad.inputs[0].producer
+    if padding.value and before is not None and before.is_op("Pad"):  # merge-pads makes one of both where it can
+        raise NoMatch(f"{label(before)} may pad with -inf too: of it and padding runtimes take the lowest number")
 
 
 def _write(reader: Node, geometry: Geometry) -> None:

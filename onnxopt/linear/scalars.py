@@ -189,7 +189,7 @@ class Line:
         Raises:
             NoMatch: Says what would no longer happen.
         """
-        limit = float(ml_dtypes.finfo(dtype).max)
+        limit = float(ml_dtypes.finfo(dtype).max)  # type: ignore[no-untyped-call]
         result = np.abs(self.factor)
         if np.any(self.largest > np.sqrt(limit) * np.maximum(result, 1)):
             raise NoMatch("what overflows on the way would no longer")

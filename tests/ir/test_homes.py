@@ -95,8 +95,8 @@ def test_before_ir_version_4_a_new_constant_of_a_body_goes_to_the_main_graph() -
     (body,) = graph.nodes[2].subgraphs()
     body.nodes[1].inputs[1] = new("w")  # the name of another
     model = ir.to_proto(graph)
-    assert [tensor.name for tensor in model.graph.initializer] == ["w_1"] and not body.constants
-    assert [info.name for info in model.graph.input] == ["x", "w_1"]
+    assert [tensor.name for tensor in model.graph.initializer] == ["w", "w_1"] and not body.constants
+    assert [info.name for info in model.graph.input] == ["x", "w", "w_1"]
     result = run(model, {"x": np.full(2, 7, np.float32)})["y"]
     np.testing.assert_array_equal(result, np.full(2, 7, np.float32))
 

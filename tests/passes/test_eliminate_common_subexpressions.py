@@ -83,6 +83,21 @@ def test_a_loop_body_uses_what_was_computed_before_the_loop() -> None:
     assert [node.op for node in ir.every_node(graph)].count("Exp") == 1
 
 
+def test_casts_stay_in_their_body() -> None:
+    """onnxruntime drops a pair of Casts outside, and forgets the body that reads the second."""
+    graph = parse("""
+        <ir_version: 10, opset_import: ["" : 21]> g (float[3] x) => (float[3] y) <float h = {0.5}> {
+            a = Cast <to = 11> (x) b = Cast <to = 1> (a) m = ReduceMax <keepdims = 0> (b) c = Greater (m, h)
+            y = If (c) <then_branch: graph = p () => (float[3] r) {
+                            d = Cast <to = 1> (a) e = Cast <to = 1> (a) t = Mul (d, h) r = Add (t, e) },
+                        else_branch: graph = q () => (float[3] s) { s = Neg (x) }>
+        }""")
+    for value in (-1, 1):
+        check_pass(ELIMINATE, graph.copy(), {"x": np.full(3, value, np.float32)})
+    run_pass(ELIMINATE, graph)
+    assert [node.op for node in graph.nodes[-1].attrs["then_branch"].nodes] == ["Cast", "Mul", "Add"]
+
+
 def test_constants_stay_in_their_body_and_do_not_keep_their_readers_apart() -> None:
     graph = parse(f"""
         {HEAD}

@@ -393,13 +393,28 @@ def test_values_of_an_empty_input_are_right_without_being_asked_for(body: str, m
         np.testing.assert_array_equal(run(ir.to_proto(graph), given)["c"], run(before, given)["c"])
 
 
-@pytest.mark.parametrize("opset", [7, 8, 9])
+@pytest.mark.parametrize("opset", [8, 9])
 def test_what_is_given_out_becomes_a_constant_where_there_is_one_of_integers(opset: int) -> None:
-    graph = model("s = Shape (x) k = Gather <axis = 0> (s, one) y = Relu (x)", inputs="float[2,3] x", opset=opset,
-                  more=", int64 k")  # fmt: skip
-    graph.outputs[0].shape = [2, 3]
-    check_pass(FOLD, graph, {"x": np.ones((2, 3), np.float32)}, expect_change=opset > 8)
-    assert ("Constant" in ops(graph)) == (opset > 8)
+    graph = parse(f"""<ir_version: 3, opset_import: ["" : {opset}]>
+        g (float[2,3] x, int64 i) => (int64 y) <int64 i = {{1}}> {{ s = Shape (x) y = Gather <axis = 0> (s, i) }}""")
+    check_pass(FOLD, graph, {"x": np.ones((2, 3), np.float32)})
+    assert ops(graph) == (["Gather"] if opset == 8 else ["Constant"])
+
+
+@pytest.mark.parametrize("opset", [8, 9])
+def test_a_target_in_a_body_is_no_node_where_constants_have_no_integers(opset: int) -> None:
+    graph = parse(f"""<ir_version: 3, opset_import: ["" : {opset}]>
+        g (float[n,8] x, bool go, int64 i, int64[2] f, int64[3] z) => (float[p,q,r] y)
+        <int64 i = {{0}}, int64[2] f = {{2, 4}}, int64[3] z = {{0, 2, 4}}> {{
+            y = If (go) <then_branch: graph = t () => (float[b,c,d] v) {{
+                s = Shape (x) k = Gather <axis = 0> (s, i) u = Unsqueeze <axes = [0]> (k)
+                t = Concat <axis = 0> (u, f) v = Reshape (x, t)
+            }}, else_branch: graph = e () => (float[b,c,d] w) {{ w = Reshape (x, z) }}>
+        }}""")
+    check_pass(FOLD, graph, {"x": np.ones((3, 8), np.float32), "go": np.array(True)})
+    (then_branch,) = (body for body in graph.subgraphs() if body.name == "t")
+    assert target(then_branch) == [0, 2, 4]
+    assert ops(then_branch) == (["Reshape"] if opset == 8 else ["Constant", "Reshape"])
 
 
 def test_a_long_chain_takes_one_round() -> None:

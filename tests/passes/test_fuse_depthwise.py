@@ -205,12 +205,22 @@ def test_arithmetic_that_stays(body: str, data: str, reason: str) -> None:
 
 
 def test_a_sequence_that_may_be_empty_is_left() -> None:
-    body, weights = "a = Mul (x, k) y = Add (a, t)", "float[4,1] k, float[4,1] t"
-    graph = random_layers(body, weights, data="float[n,4,m] x")
+    body, weights = "a = Mul (x, k) y = Add (a, t)", "float[4,1,1] k, float[4,1,1] t"
+    graph = random_layers(body, weights, data="float[n,4,m,3] x")
     check_refusal(FUSE, graph, "'x' may be empty, and a Conv takes no empty image")
-    graph = random_layers(body, weights, data="float[n,4,5] x")
-    check_pass(FUSE, graph, {"x": np.ones((0, 4, 5), np.float32)})
+    graph = random_layers(body, weights, data="float[n,4,5,3] x")
+    check_pass(FUSE, graph, {"x": np.ones((0, 4, 5, 3), np.float32)})
     assert ops(graph) == ["Conv"]
+
+
+def test_the_end_of_a_normalization_is_left_to_the_engine() -> None:
+    graph = random_layers(
+        "m = ReduceMean <axes = [1]> (x) d = Sub (x, m) q = Mul (d, d) v = ReduceMean <axes = [1]> (q) r = Sqrt (v) "
+        "n = Div (d, r) a = Mul (n, k) y = Add (a, t)",
+        "float[4,1,1] k, float[4,1,1] t",
+        data="float[n,4,5,3] x",
+    )
+    check_refusal(FUSE, graph, "they end a normalization")
 
 
 def test_numbers_for_all_channels_are_no_depthwise_convolution() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from onnxopt import ir
 from onnxopt.passes.fuse_pads import FusePads
-from tests.passes.checks import check_golden, check_pass, parse, run_pass
+from tests.passes.checks import check_golden, check_pass, check_refusal, parse, run_pass
 from tests.passes.random_weights import ops, random_layers, random_model
 
 FUSE = FusePads()
@@ -228,3 +228,12 @@ def test_the_limit() -> None:
     graph = padded("a = Pad (x, p) y = Conv (a, w)")
     changed, ctx = run_pass(FUSE, graph, limit=0)
     assert not changed and not ctx.rewrites
+
+
+def test_infinity_that_is_padded_again_stays_infinity() -> None:
+    """Of a window of -inf and of padding alone, onnxruntime takes the lowest number."""
+    pad = "Pad <pads = [0, 0, 0, 1, 0, 0, 0, 1], value = -inf>"
+    graph = parse(f"""
+        <ir_version: 5, opset_import: ["" : 10]> g (float[1,3,5,5] x) => (float[1,3,5,8] y, float[1,3,5,7] p)
+        {{ p = {pad} (x) q = {pad} (p) y = MaxPool <kernel_shape = [1, 2]> (q) }}""")
+    check_refusal(FUSE, graph, "may pad with -inf too")

@@ -304,6 +304,7 @@ def test_golden() -> None:
     body = "d = Div (x, r) e = Erf (d) a = Add (e, one) m = Mul (x, a) y = Mul (m, half)"
     check_golden(RECOGNIZE, model(body, GELU, 20), "gelu")
 
+
 @pytest.mark.parametrize("opset", [16, 19, 23])
 @pytest.mark.parametrize(
     "body",

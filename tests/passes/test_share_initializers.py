@@ -288,3 +288,14 @@ def test_symbolic_dimensions_at_two_bindings() -> None:
             {{ a = Add (x, w) y = Mul (a, v) }}
         """)
         check_pass(SHARE, graph, {"x": np.ones((size, 2), np.float32)})
+
+
+def test_running_statistics_are_written_over_and_not_shared() -> None:
+    """onnxruntime computes the new mean in the place of the old one: a bias that shared it would change too."""
+    graph = parse(f"""
+        {HEAD} g (float[4,3] x) => (float[4,3] y, float[3] z)
+        <float[3] s = {{1, 1, 1}}, float[3] b = {{0, 0, 0}}, float[3] m = {{0, 0, 0}}, float[3] v = {{1, 1, 1}},
+         float[3] o = {{0, 0, 0}}>
+        {{ y, n, w = BatchNormalization <training_mode = 1> (x, s, b, m, v) z = Neg (o) }}""")
+    check_pass(SHARE, graph, {"x": np.arange(12, dtype=np.float32).reshape(4, 3)})
+    assert weights(graph) == ["s", "b", "m", "v"]

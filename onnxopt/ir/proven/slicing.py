@@ -54,6 +54,8 @@ def _length(
         whole = isinstance(start, int) and isinstance(end, int) and end <= -EVERYTHING
         whole = whole and (start == -1 or (isinstance(start, int) and start >= EVERYTHING))
         return floor_quotient(dim - 1 - step, -step) if whole else None
+    if isinstance(start, int) and isinstance(end, int) and start < 0 and end >= EVERYTHING:  # the last -start of them
+        return floor_quotient(smaller(dim, -start) + (step - 1), step)
     first, last = _counted(start, dim, facts), _clamped(end, dim, facts)
     if first is None or last is None:
         return None
@@ -72,7 +74,7 @@ def _clamped(place: int | Dim, dim: int | Dim, facts: Facts) -> int | Dim | None
     if isinstance(place, int) and place >= EVERYTHING:
         return dim
     place_ = _counted(place, dim, facts)
-    if place_ is None or at_most(place_, dim):
+    if place_ is None or (isinstance(place, int) and place < 0) or at_most(place_, dim):
         return place_
     return dim if at_most(dim, place_) else smaller(place_, dim)
 
