@@ -2,8 +2,9 @@
 
     python benchmarks/all.py [--only TEXT] [--json]
 
-Some fifteen minutes; 5 GB of disk for the model with external weights. Exit status 1 where a point does not hold. Each
-script prints more when it is run by itself.
+Over an hour, most of it for the peers on the largest models; 15 GB of disk for a while; the torch models of the zoo have
+to be exported before (benchmarks/README.md). Exit status 1 where a point does not hold. Each script prints more when it
+is run by itself.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ SCRIPTS = (
     "startup",
     "reduce",
     "conformance_zoo",
+    "optimizers",
 )
 """In the order of the points that they show."""
 
