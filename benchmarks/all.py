@@ -2,9 +2,9 @@
 
     python benchmarks/all.py [--only TEXT] [--json]
 
-Over an hour, most of it for the peers on the largest models; 15 GB of disk for a while; the torch models of the zoo have
-to be exported before (benchmarks/README.md). Exit status 1 where a point does not hold. Each script prints more when it
-is run by itself.
+Over an hour, most of it for the peers on the largest models; 15 GB of disk for a while; the torch models of the zoo
+have to be exported before (benchmarks/README.md). Exit status 1 where a point does not hold. Each script prints more
+when it is run by itself.
 """
 
 from __future__ import annotations

@@ -24,6 +24,10 @@ PROTOBUF_LIMIT = 2**31 - 1
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 _ODD = (3, 13, 14)
 """TensorProto.segment, external_data and data_location: a tensor that has one of these beside `raw_data` is parsed."""
+_DATA_LOCATION = 14
+_SAYS_DEFAULT = "says default"
+"""Key that marks, in a reference of ours, a tensor which says that its data are where they are by default: onnx writes
+so after it has loaded external data, and what a file says is not to be lost."""
 _MOST_FIELDS = 100
 """A tensor with more, such as one that spells out each number, is parsed too: here that would take long."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -135,10 +139,11 @@ class WeightsInPlace:
                 continue
             parts = list(islice(fields(data, found.value, found.end), _MOST_FIELDS + 1))
             raw = [part for part in parts if part.number == _RAW_DATA]
-            is_odd = len(parts) > _MOST_FIELDS or any(part.number in _ODD for part in parts)
+            plain = [part for part in parts if part.number == _DATA_LOCATION and not data[part.value]]
+            is_odd = len(parts) > _MOST_FIELDS or any(part.number in _ODD for part in parts if part not in plain)
             if is_odd or len(raw) != 1 or raw[0].end - raw[0].value < threshold:
                 continue
-            reference = self._reference(raw[0])
+            reference = self._reference(raw[0], bool(plain))
             tensor = (data[found.value : raw[0].start], data[raw[0].end : found.end], reference)
             yield data[done : found.start]
             yield _tagged(_INITIALIZER, sum(map(len, tensor)))
@@ -146,8 +151,10 @@ class WeightsInPlace:
             done = found.end
         yield data[done : graph.end]
 
-    def _reference(self, raw: _Field) -> bytes:
+    def _reference(self, raw: _Field, says_default: bool) -> bytes:
         tensor = TensorProto(data_location=TensorProto.EXTERNAL)
+        if says_default:
+            tensor.external_data.add(key=_SAYS_DEFAULT)
         for key, value in (("location", self.token), ("offset", raw.value), ("length", raw.end - raw.value)):
             tensor.external_data.add(key=key, value=str(value))
         return tensor.SerializeToString()
@@ -157,6 +164,8 @@ def _without_reference(tensor: TensorProto) -> TensorProto:
     header = TensorProto()
     header.CopyFrom(tensor)
     header.ClearField("data_location")
+    if any(entry.key == _SAYS_DEFAULT for entry in tensor.external_data):
+        header.data_location = TensorProto.DEFAULT
     del header.external_data[:]
     return header
 
@@ -185,6 +194,8 @@ class WeightsWriter:
 
     def refer(self, values: Data, out: TensorProto) -> None:
         """Let a TensorProto of the skeleton stand for data that are to be copied, from a file or from memory."""
+        if out.HasField("data_location"):
+            out.external_data.add(key=_SAYS_DEFAULT)
         out.data_location = TensorProto.EXTERNAL
         for key, value in (("location", self.token), ("offset", str(len(self.weights)))):
             out.external_data.add(key=key, value=value)
