@@ -94,7 +94,7 @@ def try_all(examples: int, seed: int, *, fresh: bool = False) -> Tally:
 @pytest.mark.parametrize("share", range(SHARES))
 def test_random_models_keep_what_they_compute(share: int) -> None:
     counts = try_all(FEW // SHARES, share).counts
-    assert counts["taken"] > 0.85 * counts["models"]
+    assert counts["taken"] > 0.7 * counts["models"]
 
 
 @pytest.mark.slow
