@@ -14,7 +14,7 @@ from onnxopt import ir
 from onnxopt.errors import BadOption
 from onnxopt.ir.proven import ProvenShapes
 from onnxopt.opsets import NEWEST, OLDEST, Conversion, plan
-from onnxopt.passes._opset_kernels import lost_version
+from onnxopt.opsets.kernels import lost_version
 from onnxopt.pipeline.base import Context, Pass, Preserves, describe
 from onnxopt.runtime.session import NotRunnable, Session
 

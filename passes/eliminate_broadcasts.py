@@ -12,10 +12,10 @@ from onnxopt import ir
 from onnxopt.ir.known import known_value
 from onnxopt.ir.proven import Dim, Dims, ProvenShapes
 from onnxopt.ir.purity import Purity
-from onnxopt.passes._elementwise import BROADCASTING, UNARY, data_operands
-from onnxopt.passes._identity_arithmetic import is_neutral
-from onnxopt.passes._movement import NO_INITIALIZERS, may_have_constants, nodes_of
 from onnxopt.pipeline.base import Context, Pass, Preserves
+from onnxopt.rules.identities.arithmetic import is_neutral
+from onnxopt.rules.movement.elementwise import BROADCASTING, UNARY, data_operands
+from onnxopt.rules.movement.rewriting import NO_INITIALIZERS, may_have_constants, nodes_of
 
 _REPEATERS = frozenset({"ConstantOfShape", "Expand", "Tile"})
 _NEUTRAL = frozenset({"Add", "And", "Div", "Mul", "Or", "Sub", "Xor"})

@@ -8,10 +8,10 @@ from onnxopt import ir
 from onnxopt.ir.proven import ProvenShapes
 from onnxopt.ir.purity import Purity
 from onnxopt.ir.schema import find_schema
-from onnxopt.passes._identity_facts import Facts
-from onnxopt.passes._identity_rules import RULES
 from onnxopt.pipeline.base import Context, Pass
 from onnxopt.pipeline.suggest import did_you_mean
+from onnxopt.rules.identities.facts import Facts
+from onnxopt.rules.identities.table import RULES
 
 
 @dataclass(frozen=True)

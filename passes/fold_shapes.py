@@ -12,9 +12,9 @@ from onnxopt.ir.proven import ProvenShapes, ProvenShapesNonempty
 from onnxopt.ir.proven.vectors import VECTOR_RULES
 from onnxopt.ir.purity import Purity
 from onnxopt.ir.values import Array
-from onnxopt.passes._shape_sources import Elements, Sources, cone
-from onnxopt.passes._shape_targets import expand_target, reshape_target, slice_bounds
 from onnxopt.pipeline.base import Context, Pass
+from onnxopt.rules.shapes.sources import Elements, Sources, cone
+from onnxopt.rules.shapes.targets import expand_target, reshape_target, slice_bounds
 
 _INT64 = np.dtype(np.int64)
 _INTEGER_CONSTANTS = 9

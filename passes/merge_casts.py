@@ -8,9 +8,9 @@ from typing import ClassVar
 from onnxopt import ir
 from onnxopt.ir import dtypes
 from onnxopt.ir.purity import Purity
-from onnxopt.passes._cast_rules import KNOWN, direct
-from onnxopt.passes._movement import nodes_of, remove_unread
 from onnxopt.pipeline.base import Context, Pass, Preserves
+from onnxopt.rules.movement.casts import KNOWN, direct
+from onnxopt.rules.movement.rewriting import nodes_of, remove_unread
 
 _CAST = frozenset({"Cast"})
 

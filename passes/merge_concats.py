@@ -9,9 +9,9 @@ from typing import ClassVar
 from onnxopt import ir
 from onnxopt.ir.proven import ProvenShapes
 from onnxopt.ir.purity import Purity
-from onnxopt.passes._concat_rules import Extent, concat_axis, extent, slice_span, split_axis, whole_runs
-from onnxopt.passes._movement import nodes_of, remove_unread, respell
 from onnxopt.pipeline.base import Context, Pass, Preserves
+from onnxopt.rules.movement.concats import Extent, concat_axis, extent, slice_span, split_axis, whole_runs
+from onnxopt.rules.movement.rewriting import nodes_of, remove_unread, respell
 
 _CONCAT = frozenset({"Concat"})
 _TAKES = frozenset({"Slice", "Split"})

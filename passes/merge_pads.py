@@ -11,9 +11,9 @@ from onnxopt import ir
 from onnxopt.ir.known import known_value
 from onnxopt.ir.proven import ProvenShapes, has, ints
 from onnxopt.ir.purity import Purity
-from onnxopt.passes._concat_rules import from_front
-from onnxopt.passes._movement import NO_INITIALIZERS, int64s, may_have_constants, nodes_of, respell
 from onnxopt.pipeline.base import Context, Pass, Preserves
+from onnxopt.rules.movement.concats import from_front
+from onnxopt.rules.movement.rewriting import NO_INITIALIZERS, int64s, may_have_constants, nodes_of, respell
 
 _PAD = frozenset({"Pad"})
 _TAKES_INPUT_FROM = 11

@@ -8,8 +8,10 @@ from typing import ClassVar
 from onnxopt import ir
 from onnxopt.ir.proven import Dims, ProvenShapes, ProvenShapesNonempty
 from onnxopt.ir.purity import Purity
-from onnxopt.passes._elementwise import Region, region_before
-from onnxopt.passes._movement import (
+from onnxopt.pipeline.base import Context, Pass, Preserves
+from onnxopt.rules.movement.elementwise import Region, region_before
+from onnxopt.rules.movement.reshapes import Pair, Plan, Verdict, spelled
+from onnxopt.rules.movement.rewriting import (
     NO_INITIALIZERS,
     int64s,
     may_have_constants,
@@ -17,10 +19,8 @@ from onnxopt.passes._movement import (
     remove_unread,
     respell,
 )
-from onnxopt.passes._reshape_rules import Pair, Plan, Verdict, spelled
-from onnxopt.passes._transposed_views import Detour, detour_before
-from onnxopt.passes._views import VIEWS, gathers_in_order
-from onnxopt.pipeline.base import Context, Pass, Preserves
+from onnxopt.rules.movement.transposed_views import Detour, detour_before
+from onnxopt.rules.movement.views import VIEWS, gathers_in_order
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import ClassVar
 from onnxopt import ir
 from onnxopt.ir.proven import Dims, ProvenShapes
 from onnxopt.ir.purity import Purity
-from onnxopt.passes._movement import (
+from onnxopt.pipeline.base import Context, Pass, Preserves
+from onnxopt.rules.movement.rewriting import (
     NO_INITIALIZERS,
     int64s,
     may_have_constants,
@@ -16,8 +17,7 @@ from onnxopt.passes._movement import (
     respell,
     same_int64s,
 )
-from onnxopt.passes._slice_rules import STEPS_FROM, Span, Spans, columns, merged, spans_of, tiles
-from onnxopt.pipeline.base import Context, Pass, Preserves
+from onnxopt.rules.movement.slices import STEPS_FROM, Span, Spans, columns, merged, spans_of, tiles
 
 _SLICE = frozenset({"Slice"})
 _SPLIT_TAKES_INPUT_FROM = 13

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onnxopt import ir
-from onnxopt.passes import _hard_activations, _piecewise_activations, _smooth_activations, _softmax_rules
-from onnxopt.passes._recognition import recognize
 from onnxopt.pipeline.base import Context, Pass, Preserves
+from onnxopt.rules.recognition import hard_activations, piecewise_activations, smooth_activations, softmax
+from onnxopt.rules.recognition.recognizer import recognize
 
 RULES = (
-    *_piecewise_activations.RULES,
-    *_hard_activations.RULES,
-    *_smooth_activations.RULES,
-    *_softmax_rules.RULES,
+    *piecewise_activations.RULES,
+    *hard_activations.RULES,
+    *smooth_activations.RULES,
+    *softmax.RULES,
 )
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onnxopt import ir
-from onnxopt.passes import _channel_norm_rules, _layer_norm_rules
-from onnxopt.passes._channel_norm_rules import LpNorm
-from onnxopt.passes._recognition import recognize
 from onnxopt.pipeline.base import Context, Pass, Preserves
+from onnxopt.rules.recognition import channel_norm, layer_norm
+from onnxopt.rules.recognition.channel_norm import LpNorm
+from onnxopt.rules.recognition.recognizer import recognize
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class RecognizeNormalizations(Pass):
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Recognize in every scope."""
-        rules = (*_channel_norm_rules.RULES, LpNorm(self.short_vectors), *_layer_norm_rules.RULES)
+        rules = (*channel_norm.RULES, LpNorm(self.short_vectors), *layer_norm.RULES)
         changed = recognize(graph, rules, ctx)
         if changed:
             ctx.forget()
-        return recognize(graph, _channel_norm_rules.POOLS, ctx) or changed
+        return recognize(graph, channel_norm.POOLS, ctx) or changed

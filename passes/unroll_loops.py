@@ -15,8 +15,8 @@ from onnxopt.ir.proven import ProvenShapes
 from onnxopt.ir.purity import Purity
 from onnxopt.ir.splice import Binding, Names, copy_nodes, given_out, own_names
 from onnxopt.ir.values import Array
-from onnxopt.passes._trips import Refused, Slice, Trips, Value, trips_of
 from onnxopt.pipeline.base import Context, Pass
+from onnxopt.rules.loops.trips import Refused, Slice, Trips, Value, trips_of
 
 _LOOPS = ("Loop", "Scan")
 _ANY_CONSTANT = 9

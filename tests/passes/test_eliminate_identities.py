@@ -10,8 +10,8 @@ import pytest
 from onnx import helper
 
 from onnxopt import ir
-from onnxopt.passes._identity_rules import RULES
 from onnxopt.passes.eliminate_identities import EliminateIdentities
+from onnxopt.rules.identities.table import RULES
 from tests.passes.bindings import check_at
 from tests.passes.checks import check_golden, check_pass, check_refusal, parse, run, run_pass
 

@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxopt import ir
-from onnxopt.passes._cast_rules import KNOWN, direct
 from onnxopt.passes.merge_casts import MergeCasts
+from onnxopt.rules.movement.casts import KNOWN, direct
 from tests.passes.checks import assert_equal_outputs, check_golden, check_pass, check_refusal, parse, run, run_pass
 
 MERGE = MergeCasts()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from onnxopt import ir
 from onnxopt.ir.pattern import Computed, Maker, Match, NoMatch, Term, any_, anything, either, op
-from onnxopt.passes._recognition import Recognition, require_type, widest
+from onnxopt.rules.recognition.recognizer import Recognition, require_type, widest
 
 
 def _reduced(name: str, term: Term) -> Computed:

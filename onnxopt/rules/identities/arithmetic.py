@@ -8,7 +8,7 @@ from onnxopt import ir
 from onnxopt.ir.known import known_value
 from onnxopt.ir.proven import has, ints
 from onnxopt.ir.values import Array
-from onnxopt.passes._identity_facts import Facts, Rule, Verdict, kept_by, not_proven
+from onnxopt.rules.identities.facts import Facts, Rule, Verdict, kept_by, not_proven
 
 _COMMUTES = ("Add", "Mul", "And", "Or", "Xor")
 _LEGACY_BROADCAST_BELOW = 7

@@ -9,8 +9,8 @@ import numpy as np
 from onnxopt import ir
 from onnxopt.ir.pattern import Maker, Match, NoMatch, Term, any_, anything, constant, either, op, scalar
 from onnxopt.ir.proven import lowest
-from onnxopt.passes._moments import last_axes, mean_of, over_root, require_epsilon, square_of
-from onnxopt.passes._recognition import SINGLE, Recognition, require_type
+from onnxopt.rules.recognition.moments import last_axes, mean_of, over_root, require_epsilon, square_of
+from onnxopt.rules.recognition.recognizer import SINGLE, Recognition, require_type
 
 
 def per_channel(match: Match, term: Term, channels: int, rank: int) -> np.ndarray:

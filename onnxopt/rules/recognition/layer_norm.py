@@ -31,7 +31,8 @@ from onnxopt.ir.pattern import (
     optional,
     scalar,
 )
-from onnxopt.passes._moments import (
+from onnxopt.pipeline.dialect import Composite
+from onnxopt.rules.recognition.moments import (
     LARGEST_SCALE,
     fitted,
     last_axes,
@@ -41,8 +42,7 @@ from onnxopt.passes._moments import (
     require_epsilon,
     square_of,
 )
-from onnxopt.passes._recognition import SINGLE, Recognition, require_type
-from onnxopt.pipeline.dialect import Composite
+from onnxopt.rules.recognition.recognizer import SINGLE, Recognition, require_type
 
 
 class _Core(Recognition):

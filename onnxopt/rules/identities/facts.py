@@ -71,4 +71,5 @@ def kept_by(node: ir.Node, facts: Facts, index: int, other: Shape) -> Verdict:
 
 
 def not_proven(node: ir.Node, index: int = 0) -> str:
+    """Why a rule cannot decide: what is missing is the shape of this input."""
     return f"the shape of '{node.inputs[index].name}' is not certain"

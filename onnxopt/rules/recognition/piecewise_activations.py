@@ -10,7 +10,7 @@ import numpy as np
 from onnxopt import ir
 from onnxopt.ir.known import known_value
 from onnxopt.ir.pattern import Maker, Match, NoMatch, Term, any_, constant, either, op, scalar
-from onnxopt.passes._recognition import CLIP_INPUTS, SINGLE, Recognition, require_type, widest
+from onnxopt.rules.recognition.recognizer import CLIP_INPUTS, SINGLE, Recognition, require_type, widest
 
 
 class Relu(Recognition):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from onnxopt import ir
 from onnxopt.ir.proven import ints
-from onnxopt.passes._views import places_of
+from onnxopt.rules.movement.views import places_of
 
 
 @dataclass(frozen=True)

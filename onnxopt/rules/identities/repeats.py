@@ -8,7 +8,7 @@ import sys
 from onnxopt import ir
 from onnxopt.ir.known import known_value
 from onnxopt.ir.proven import has
-from onnxopt.passes._identity_facts import Facts, Rule, Verdict
+from onnxopt.rules.identities.facts import Facts, Rule, Verdict
 
 _INVOLUTIONS = ("BitwiseNot", "Neg", "Not")
 _ROUNDINGS = ("Ceil", "Floor", "Round")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from onnxopt import ir
 from onnxopt.ir.pattern import Maker, Match, NoMatch, Term, any_, constant, either, op, scalar
-from onnxopt.passes._recognition import SINGLE, Clipped, Recognition, equal, require_type
+from onnxopt.rules.recognition.recognizer import SINGLE, Clipped, Recognition, equal, require_type
 
 
 class HardSigmoidFromRamp(Recognition):

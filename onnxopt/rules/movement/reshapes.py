@@ -9,7 +9,7 @@ from typing import Any
 from onnxopt import ir
 from onnxopt.ir.proven import Dim, Dims, Shape, has, ints, lowest
 from onnxopt.ir.proven.extents import exact_quotient
-from onnxopt.passes._views import Term, Terms, View, places_of, root, through, without
+from onnxopt.rules.movement.views import Term, Terms, View, places_of, root, through, without
 
 _AXES_ARE_INPUT_FROM = 13
 _RESHAPE_TAKES_INPUT_FROM = 5

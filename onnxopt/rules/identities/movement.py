@@ -9,7 +9,7 @@ from onnxopt.ir import dtypes
 from onnxopt.ir.known import known_value
 from onnxopt.ir.proven import has, ints
 from onnxopt.ir.purity import may_train
-from onnxopt.passes._identity_facts import Facts, Rule, Verdict, kept_by, not_proven
+from onnxopt.rules.identities.facts import Facts, Rule, Verdict, kept_by, not_proven
 
 
 def _identity(node: ir.Node, facts: Facts) -> Verdict:

@@ -12,7 +12,7 @@ import numpy as np
 
 from onnxopt import ir
 from onnxopt.ir.pattern import Maker, Match, NoMatch, any_, constant, either, op, scalar
-from onnxopt.passes._recognition import SINGLE, Recognition, require_type, widest
+from onnxopt.rules.recognition.recognizer import SINGLE, Recognition, require_type, widest
 
 _BOTH_TYPES = 22
 """The opset since which Softplus and Mish take every type by definition, and not by way of log(1 + exp(x))."""

@@ -1,0 +1,1 @@
+"""What single rewrites know: the rules that passes are made of, by theme."""

@@ -1,0 +1,1 @@
+"""Nodes that change nothing: one file a kind."""

@@ -1,0 +1,1 @@
+"""How often a loop runs, and what it sees in each turn."""

@@ -1,0 +1,1 @@
+"""What Reshapes, Slices, Concats, Casts and the like do to elements."""

@@ -1,0 +1,1 @@
+"""Spelled-out activations and normalizations, as patterns."""

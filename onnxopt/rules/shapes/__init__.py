@@ -1,0 +1,1 @@
+"""Where the elements of a shape come from, and where they go."""
