@@ -95,6 +95,7 @@ class Context:
     warnings: list[str] = field(default_factory=list)
     """What the user should know though nothing failed, one line each."""
     _analyses: dict[Any, tuple[ir.Graph, Any]] = field(default_factory=dict, repr=False)
+    _kept: dict[type, Any] = field(default_factory=dict, repr=False)
 
     @property
     def dialect(self) -> Dialect:
@@ -142,6 +143,15 @@ class Context:
         if known is None or known[0] is not graph:
             known = self._analyses[kind] = (graph, kind(graph))
         found: T = known[1]
+        return found
+
+    def keep(self, found: object) -> None:
+        """Leave something for the passes that follow, by its class; unlike an analysis it outlives changes."""
+        self._kept[type(found)] = found
+
+    def kept(self, kind: type[T]) -> T | None:
+        """What a pass before this one left, or None: calibrated ranges, say."""
+        found: T | None = self._kept.get(kind)
         return found
 
     def forget(self) -> None:

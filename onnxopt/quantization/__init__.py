@@ -1,0 +1,1 @@
+"""What the quantizing passes share: encodings, calibrated ranges, observers, and where a target wants its Q/DQ."""
