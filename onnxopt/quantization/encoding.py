@@ -125,5 +125,5 @@ class Encoding:
 
 
 def _extent(dtype: np.dtype[Any]) -> tuple[int, int]:
-    info = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]  as ml_dtypes ships it
+    info = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]  # as ml_dtypes ships it
     return int(info.min), int(info.max)
