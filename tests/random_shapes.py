@@ -86,6 +86,7 @@ def reshaped(scope: Scope, value: Value) -> Value:
     total = math.prod(rest)
     options = [rest, [total], [1, *rest], [d for d in rest if d != 1] or [1], [*rest[:-2], math.prod(rest[-2:])]]
     options += [[2, total // 2]] if total % 2 == 0 and total else []
+    options = [new for new in options if all(dim or rest[i : i + 1] == [0] for i, dim in enumerate(new))]  # 0 copies
     new = scope.random.choice(options)
     first: Shape = value.shape[:lead]
     if lead > 1 and total and scope.chance(0.3):

@@ -68,8 +68,9 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED
     except Exception as error:  # noqa: BLE001 - whatever it is, the user gets a line and a status
-        if hasattr(error, "format_message"):  # a usage error of click's, which some versions of typer carry inside
-            _end(_usage(error), _USAGE, debug)
+        say = getattr(error, "format_message", None)
+        if say is not None:  # a usage error of click's, which some versions of typer carry inside
+            _end(_usage(error, say()), _USAGE, debug)
         reason = " ".join(f"{type(error).__name__}: {error}".split("\n")[:1])
         _end(f"internal error, please report it ({reason}); --debug shows where", _INTERNAL, debug)
     if status == _INTERRUPTED:
@@ -77,9 +78,9 @@ def main() -> None:
     sys.exit(status)
 
 
-def _usage(error: Exception) -> str:
+def _usage(error: Exception, said: str) -> str:
     """The command and what is wrong with how it was given, in one line."""
-    message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    message = " ".join(said.split())
     context = getattr(error, "ctx", None)
     if getattr(error, "cmd", None) is None and context is None:
         return message

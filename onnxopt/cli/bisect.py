@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from onnxopt.cli import given
+from onnxopt.cli.asked import Asked, takes_passes
 
 
+@takes_passes
 def bisect(
-    model: given.ModelFile,
-    passes: given.Passes = None,
-    level: given.Level = None,
-    data: given.Data = None,
-    target: given.Target = None,
-    plugin: given.Plugins = None,
-    dim: given.Dims = None,
+    asked: Asked,
     json: given.Json = False,
 ) -> None:
     """Find the first pass, then the first rewrite in it, that breaks the outputs."""
@@ -25,15 +21,15 @@ def bisect(
     from onnxopt.pipeline.source import Source
     from onnxopt.report.culprit import culprit_json, culprit_text
 
-    given.exclusive(data=data is not None, dim=bool(dim))
-    recipe, dims = given.recipe_of(passes, level, plugin), given.dims_of(dim)
-    samples, target = given.samples_of(model, data or recipe.data, recipe.pipeline), target or recipe.target
+    given.exclusive(data=asked.data is not None, dim=bool(asked.dim))
+    recipe, dims = asked.recipe, asked.dims
+    source, samples, target = Source.of(asked.model), asked.samples(recipe), asked.target_of(recipe)
     with Progress() as progress:
-        found = search(Source.of(model), recipe.pipeline, data=samples, target=target, dims=dims, tick=progress.say)
+        found = search(source, recipe.pipeline, data=samples, target=target, dims=dims, tick=progress.say)
     if found is None:
-        print_json({"culprit": None}) if json else print_text(f"{recipe.pipeline} breaks nothing on {model}")
+        print_json({"culprit": None}) if json else print_text(f"{recipe.pipeline} breaks nothing on {asked.model}")
         return
-    words = ["onnxopt", "run", str(model), "--passes", str(recipe.pipeline), "--verify-each"]
+    words = ["onnxopt", "run", str(asked.model), "--passes", str(recipe.pipeline), "--verify-each"]
     words += flags(recipe.plugins, samples, target, dims)
     command = shlex.join(words + ([] if found.number is None else ["--limit", str(found.number)]))
     print_json(culprit_json(found, command)) if json else print_text(culprit_text(found, command))

@@ -8,18 +8,14 @@ from typing import Annotated
 import typer
 
 from onnxopt.cli import given
+from onnxopt.cli.asked import Asked, takes_passes
 
 _SEARCH = "Search"
 
 
+@takes_passes
 def reduce(
-    model: given.ModelFile,
-    passes: given.Passes = None,
-    level: given.Level = None,
-    data: given.Data = None,
-    target: given.Target = None,
-    plugin: given.Plugins = None,
-    dim: given.Dims = None,
+    asked: Asked,
     check: Annotated[
         str | None,
         typer.Option(
@@ -90,31 +86,28 @@ def reduce(
     from onnxopt.pipeline.source import Source
     from onnxopt.report.reduction import reduction_json, reduction_text
 
-    given.exclusive(data=data is not None, dim=bool(dim))
-    if passes is None and level is None and check is not None:
-        if plugin:
-            raise BadOption("--plugin does nothing without --passes")
-        recipe = None
-    else:
-        recipe = given.recipe_of(passes, level, plugin)
+    model, recipe = asked.model, None
+    given.exclusive(data=asked.data is not None, dim=bool(asked.dim))
+    if asked.passes is not None or asked.level is not None or check is None:
+        recipe = asked.recipe
+    elif asked.plugin:
+        raise BadOption("--plugin does nothing without --passes")
     output = Path(f"{model.stem}.reduced.onnx") if output is None else output
     given.require_writable(output, output.with_suffix(".npz"))
     if output.resolve() == model.resolve():
         raise BadOption(f"-o {output} is the model itself")
     with Progress() as progress:
-        asked = Reduction(
+        reduction = Reduction(
             source=Source.of(model),
             pipeline=recipe.pipeline if recipe else None,
-            data=given.samples_of(
-                model, data or (recipe.data if recipe else None), recipe.pipeline if recipe else None
-            ),
-            target=target or (recipe.target if recipe else None),
-            dims=given.dims_of(dim),
+            data=asked.samples(recipe),
+            target=asked.target_of(recipe),
+            dims=asked.dims,
             command=check or "",
             timeout=timeout,
             max_seconds=max_seconds,
             tick=progress.say,
         )
-        reduced = asked.run()
-        delivered = deliver(asked, reduced, output, recipe.plugins if recipe else ())
+        reduced = reduction.run()
+        delivered = deliver(reduction, reduced, output, recipe.plugins if recipe else ())
     print_json(reduction_json(reduced, delivered)) if json else print_text(reduction_text(reduced, delivered))

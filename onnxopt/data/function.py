@@ -28,7 +28,7 @@ class Function:
         sys.path.insert(0, here)
         try:
             self._function: Callable[[], Any] = getattr(importlib.import_module(module), name)
-        except Exception as error:
+        except Exception as error:  # a user's module may raise anything
             raise BadData(f"--data {spec} cannot be imported: {type(error).__name__}: {error}") from error
         finally:
             sys.path.remove(here)
@@ -37,12 +37,12 @@ class Function:
         """Call the function, and pass on what it yields."""
         try:
             yielded = iter(self._function())
-        except Exception as error:
+        except Exception as error:  # and so may a user's function
             raise self._failed(error) from error
         while True:
             try:
                 sample = next(yielded, None)
-            except Exception as error:
+            except Exception as error:  # or its generator
                 raise self._failed(error) from error
             if sample is None:
                 return

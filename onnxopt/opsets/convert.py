@@ -132,9 +132,10 @@ class _Writer:
             else:
                 node.inputs.append(tensor)
         del node.outputs[draft.outputs :]
-        for name in list(node.attr_shells or ()):
+        shells = node.attr_shells or {}
+        for name in list(shells):
             if name not in draft.attrs or draft.attrs[name] is not node.attrs.get(name):
-                del node.attr_shells[name]  # type: ignore[union-attr]
+                del shells[name]
         node.op = draft.op
         node.attrs.clear()
         node.attrs.update(draft.attrs)

@@ -30,7 +30,7 @@ def lost_version(op: str, source: int, target: int) -> int | None:
 
 
 def _has_body(schema: Schema) -> bool:
-    return bool(schema.has_function or schema.has_context_dependent_function)  # type: ignore[attr-defined]
+    return bool(schema.has_function or schema.has_context_dependent_function)  # type: ignore[attr-defined]  # onnx's stubs lack these two
 
 
 def _covers(kernels: set[tuple[int, int]], version: int) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxopt.ir.tensor import Tensor
-from onnxopt.opsets.draft import Adapter, Draft, Source
+from onnxopt.opsets.draft import Adapter, Draft
 
 _MODES = {"bilinear": "linear", "bicubic": "cubic"}
 _CROP = "tf_crop_and_resize"
@@ -48,9 +47,7 @@ def _optional_inputs(draft: Draft) -> None:
 
 
 def _is_empty(draft: Draft, index: int) -> bool:
-    source: Source = draft.given(index)
-    shape = draft.shape(index) if isinstance(source, Tensor) else np.shape(source) if source is not None else None  # type: ignore[arg-type]
-    return shape is not None and 0 in shape
+    return 0 in (draft.shape(index) or ())
 
 
 def _every_axis(draft: Draft) -> None:

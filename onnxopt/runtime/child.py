@@ -94,7 +94,7 @@ def run_in_child(target: str, /, *args: Any, timeout: float, memory: int | None 
 def _unpacked(target: str, answer: bytes, log: str) -> Any:
     try:
         ok, value = pickle.loads(answer)
-    except Exception as error:
+    except Exception as error:  # unpickling runs code of whatever class it is
         raise ChildFailed(f"{target} answered what cannot be read here: {error}", log=log) from error
     if ok:
         return value

@@ -183,7 +183,7 @@ def bounds(eps: float) -> tuple[float, float]:
 def _eps(dtype: np.dtype[Any]) -> float | None:
     """The gap from 1 to the next number; None for integers."""
     try:
-        return float(ml_dtypes.finfo(dtype).eps)  # type: ignore[no-untyped-call]
+        return float(ml_dtypes.finfo(dtype).eps)  # type: ignore[no-untyped-call]  # as ml_dtypes ships it
     except ValueError:
         return None
 

@@ -110,7 +110,7 @@ def _free(dtype: np.dtype[Any], shape: tuple[int, ...], rng: np.random.Generator
 def _integer_range(dtype: np.dtype[Any]) -> tuple[int, int] | None:
     """Smallest and largest of an integer type, ml_dtypes' included; None for any other type."""
     try:
-        info = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
+        info = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]  # as ml_dtypes ships it
     except ValueError:
         return None
     return int(info.min), int(info.max)

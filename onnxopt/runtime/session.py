@@ -57,7 +57,7 @@ class Session:
             self.inputs, self.outputs = tuple(inputs_of(header)), tuple(outputs_of(header))
             source = str(model) if isinstance(model, Path) else _serialized(model)
             self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
+        except Exception as error:  # its classes have no common base, and numpy and protobuf raise their own
             raise NotRunnable(f"onnxruntime cannot load the model: {_reason(error)}") from error
 
     def run(self, feeds: Mapping[str, Value], outputs: Sequence[str] | None = None) -> Feeds:
@@ -94,7 +94,7 @@ class Session:
                 found |= {name: _to_numpy(value) for name, value in zip(boxed, values, strict=True)}
         except NotRunnable:
             raise
-        except Exception as error:
+        except Exception as error:  # as above
             raise NotRunnable(f"onnxruntime cannot run the model: {_reason(error)}") from error
         return {name: found[name] for name in names}
 
@@ -111,7 +111,7 @@ class Session:
         def call() -> object:
             try:
                 return self._session.run(None, boxes, options)
-            except Exception as error:
+            except Exception as error:  # as in `run`
                 raise NotRunnable(f"onnxruntime cannot run the model: {_reason(error)}") from error
 
         return call

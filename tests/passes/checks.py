@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,16 @@ GOLDEN = Path(__file__).parent / "golden"
 def parse(text: str) -> ir.Graph:
     """A graph from ONNX's textual syntax (`onnx.parser`)."""
     return ir.from_proto(onnx.parser.parse_model(text))
+
+
+def ops(graph: ir.Graph) -> list[str]:
+    """The operators of a graph itself, in order."""
+    return [node.op for node in graph.nodes]
+
+
+def count_ops(graph: ir.Graph) -> Counter[str]:
+    """How often each operator stands in a graph and all that is in it."""
+    return Counter(node.op for node in ir.every_node(graph))
 
 
 def run_pass(pass_: Pass, graph: ir.Graph, **context: object) -> tuple[bool, Context]:

@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import ml_dtypes
 import numpy as np
-import onnx
-import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from onnxopt import ir
-from onnxopt.passes.cancel_quantization import CancelQuantization
-from onnxopt.pipeline.base import Context
-from tests.passes.checks import check_golden, check_pass, check_refusal, parse, run_pass
-
-CANCEL = CancelQuantization()
-HEAD = '<ir_version: 10, opset_import: ["" : 17, "local" : 1]>'
-WEIGHTS = """float s = {0.1}, uint8 z = {7}, int8 i = {7}, float s2 = {0.1}, uint8 z2 = {7}, float other = {0.2},
-    uint8 zero = {0}, float[3] sc = {0.1, 0.2, 0.3}, uint8[3] zc = {0, 1, 2}, int64[3] shape = {3, 2, 4},
-    int64[1] one = {1}, int64[1] two = {2}"""
-X = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32) * 20
-
-
-def ops(graph: ir.Graph) -> list[str]:
-    return [node.op for node in graph.nodes]
-
-
-def model(body: str, output: str = "float[a, b, c] y", head: str = HEAD) -> ir.Graph:
-    return parse(f"{head} g (float[2, 3, 4] x) => ({output}) <{WEIGHTS}> {{ {body} }}")
-
-
-def quantized(between: str) -> ir.Graph:
-    """Q -> DQ -> what is between `d` and `m` -> Q -> DQ."""
-    return model(f"""
-        q = QuantizeLinear (x, s, z) d = DequantizeLinear (q, s, z) {between}
-        p = QuantizeLinear (m, s2, z2) y = DequantizeLinear (p, s2, z2)
-    """)
+from tests.passes.checks import check_golden, check_pass, check_refusal, ops, parse, run_pass
+from tests.passes.quantization_models import CANCEL, HEAD, WEIGHTS, X, model, quantized
 
 
 def test_golden() -> None:
@@ -188,79 +158,6 @@ def test_refusals(second: str, reason: str) -> None:
         check_refusal(CANCEL, graph, reason)
 
 
-def pair(scale: np.ndarray, zero: np.ndarray, opset: int = 21) -> ir.Graph:
-    """q -> DQ -> Q -> q, of integers that come in."""
-    code = helper.np_dtype_to_tensor_dtype(zero.dtype)
-    graph = helper.make_graph(
-        [
-            helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
-            helper.make_node("QuantizeLinear", ["d", "s", "z"], ["p"]),
-            helper.make_node("Transpose", ["p"], ["y"]),
-        ],
-        "g",
-        [helper.make_tensor_value_info("q", code, ["n"])],
-        [helper.make_tensor_value_info("y", code, ["n"])],
-        [numpy_helper.from_array(scale, "s"), numpy_helper.from_array(zero, "z")],
-    )
-    return ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10))
-
-
-@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint16])
-@pytest.mark.parametrize("scale", [1e-30, 3e-4, 0.1, 1 / 3, 1.0, 7.77, 1e30])
-def test_every_integer_comes_back(kind: type, scale: float) -> None:
-    info = np.iinfo(kind)
-    every = np.arange(info.min, info.max + 1).astype(kind)
-    for zero in (info.min, 0, 5, info.max):
-        graph = pair(np.array(scale, np.float32), np.array(zero, kind))
-        check_pass(CANCEL, graph, {"q": every})
-        assert ops(graph) == ["Transpose"]
-
-
-@pytest.mark.parametrize(
-    ("scale", "zero", "reason"),
-    [
-        (np.array(0, np.float32), np.array(0, np.uint8), "not positive"),
-        (np.array(-0.1, np.float32), np.array(0, np.uint8), "not positive"),
-        (np.array(np.nan, np.float32), np.array(0, np.uint8), "not positive"),
-        (np.array(np.inf, np.float32), np.array(0, np.uint8), "may lose bits"),
-        (np.array(1e-40, np.float32), np.array(0, np.uint8), "may lose bits"),
-        (np.array(1e37, np.float32), np.array(0, np.uint8), "may lose bits"),
-        (np.array(0.1, np.float16), np.array(0, np.int16), "may lose bits"),
-        (np.array(0.1, np.float32), np.array(0, ml_dtypes.float8_e4m3fn), "may lose bits"),
-    ],
-)
-def test_refuses_scales_by_which_integers_may_not_come_back(scale: np.ndarray, zero: np.ndarray, reason: str) -> None:
-    changed, ctx = run_pass(CANCEL, pair(scale, zero))
-    assert not changed and reason in ctx.refusals[0].what
-
-
-def test_half_precision_is_enough_for_eight_bits() -> None:
-    graph = pair(np.array(0.1, np.float16), np.array(3, np.uint8))
-    check_pass(CANCEL, graph, {"q": np.arange(256).astype(np.uint8)})
-
-
-def test_refuses_to_move_int8_which_onnxruntime_turns_into_uint8_pair_by_pair() -> None:
-    graph = model("""
-        q = QuantizeLinear (x, s, i) d = DequantizeLinear (q, s, i) m = Transpose (d)
-        p = QuantizeLinear (m, s2, i) y = DequantizeLinear (p, s2, i)
-    """)
-    check_refusal(CANCEL, graph, "onnxruntime knows int8 values to be quantized by the pair")
-
-
-def test_four_bits_are_cancelled_but_not_moved() -> None:
-    graph = pair(np.array(0.1, np.float32), np.array(3, ml_dtypes.int4))
-    changed, _ = run_pass(CANCEL, graph)
-    assert changed and ops(graph) == ["Transpose"]
-    graph = pair(np.array(0.1, np.float32), np.array(3, ml_dtypes.int4))
-    with ir.edit(graph) as edit:
-        moved = ir.Variable("t", np.float32)
-        transpose = ir.Node("Transpose", "t", {}, [graph.nodes[0].outputs[0]], [moved])
-        edit.insert_after(graph.nodes[0], transpose)
-        edit.replace_input(graph.nodes[1], 0, moved)
-    changed, ctx = run_pass(CANCEL, graph)
-    assert not changed and "onnxruntime knows int4 values" in ctx.refusals[0].what
-
-
 def test_a_graph_output_keeps_its_name() -> None:
     graph = model(
         """
@@ -289,22 +186,6 @@ def test_a_value_in_the_middle_that_is_an_output_is_no_match() -> None:
         "float[4, 3, 2] y, float[4, 3, 2] t",
     )
     check_pass(CANCEL, graph, {"x": X}, expect_change=False)
-
-
-@pytest.mark.parametrize("target", ["qnn", "tensorrt", "coreml"])
-def test_targets_that_know_a_quantized_value_by_its_pair(target: str) -> None:
-    graph = quantized("m = Transpose (d)")
-    changed, ctx = run_pass(CANCEL, graph, target=target)
-    assert not changed and f"{target} knows a value to be quantized by the pair" in ctx.refusals[0].what
-    changed, _ = run_pass(
-        CANCEL,
-        model("""
-        q = QuantizeLinear (x, s, z) d = DequantizeLinear (q, s, z) p = QuantizeLinear (d, s, z)
-        y = DequantizeLinear (p, s, z)
-    """),
-        target=target,
-    )
-    assert changed
 
 
 def test_in_subgraphs_and_functions() -> None:
@@ -354,49 +235,3 @@ def test_symbolic_dimensions_at_two_bindings() -> None:
             }}
         """)
         check_pass(CANCEL, graph, {"x": np.ones((size, 2), np.float32)})
-
-
-def fused(graph: ir.Graph, path: Path) -> list[str]:
-    """The operators that onnxruntime runs, its optimizations on."""
-    options = ort.SessionOptions()
-    options.optimized_model_filepath = str(path)
-    options.log_severity_level = 4
-    ort.InferenceSession(ir.to_proto(graph).SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return sorted(node.op_type for node in onnx.load(path).graph.node)
-
-
-@pytest.mark.parametrize(("kind", "rewrites"), [(np.uint8, 9), (np.int8, 3)])
-def test_onnxruntime_finds_as_many_fusions_afterwards(kind: type, rewrites: int, tmp_path: Path) -> None:
-    weight = numpy_helper.from_array(np.random.default_rng(0).integers(0, 9, (8, 8, 3, 3)).astype(kind), "w")
-
-    def qdq(value: str, name: str) -> list[onnx.NodeProto]:
-        return [
-            helper.make_node("QuantizeLinear", [value, "s", "z"], [f"{name}_q"]),
-            helper.make_node("DequantizeLinear", [f"{name}_q", "s", "z"], [name]),
-        ]
-
-    nodes = [*qdq("x", "a"), helper.make_node("DequantizeLinear", ["w", "s", "z"], ["wd"])]
-    value = "a"
-    for index in range(3):
-        nodes.append(helper.make_node("Conv", [value, "wd"], [f"conv{index}"], pads=[1, 1, 1, 1]))
-        nodes += qdq(f"conv{index}", f"c{index}")
-        nodes.append(helper.make_node("MaxPool", [f"c{index}"], [f"pool{index}"], kernel_shape=[2, 2]))
-        nodes += qdq(f"pool{index}", f"p{index}")
-        nodes.append(helper.make_node("Transpose", [f"p{index}"], [f"t{index}"], perm=[0, 1, 3, 2]))
-        nodes += qdq(f"t{index}", f"v{index}") + qdq(f"v{index}", f"w{index}")
-        value = f"w{index}"
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8, 32, 32])],
-        [helper.make_empty_tensor_value_info(value)],
-        [weight, numpy_helper.from_array(np.float32(0.1), "s"), numpy_helper.from_array(kind(0), "z")],
-    )
-    graph.output[0].CopyFrom(helper.make_tensor_value_info(value, TensorProto.FLOAT, None))
-    model = ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
-    before = fused(model.copy(), tmp_path / "before.onnx")
-    ctx = Context(current="cancel-quantization")
-    assert CANCEL.run(model, ctx) and len(ctx.rewrites) == rewrites
-    after = fused(model, tmp_path / "after.onnx")
-    assert before.count("QLinearConv") == 3
-    assert after == before

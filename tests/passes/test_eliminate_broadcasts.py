@@ -8,14 +8,10 @@ import pytest
 from onnxopt import ir
 from onnxopt.passes.eliminate_broadcasts import EliminateBroadcasts
 from tests.passes.bindings import check_at
-from tests.passes.checks import check_golden, check_pass, check_refusal, parse, run, run_pass
+from tests.passes.checks import check_golden, check_pass, check_refusal, ops, parse, run, run_pass
 
 ELIMINATE = EliminateBroadcasts()
 SIZES = ({"n": 2, "m": 5}, {"n": 1, "m": 3}, {"n": 4, "m": 1})
-
-
-def ops(graph: ir.Graph) -> list[str]:
-    return [node.op for node in graph.nodes]
 
 
 def model(body: str, weights: str = "int64 unused = {0}", *, opset: int = 18, out: str = "float[p,q]") -> ir.Graph:

@@ -12,14 +12,10 @@ from hypothesis import strategies as st
 
 from onnxopt import ir
 from onnxopt.passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
-from tests.passes.checks import check_golden, check_pass, check_refusal, parse, run_pass
+from tests.passes.checks import check_golden, check_pass, check_refusal, ops, parse, run_pass
 
 ELIMINATE = EliminateCommonSubexpressions()
 HEAD = '<ir_version: 10, opset_import: ["" : 17, "local" : 1, "vendor" : 1, "com.microsoft" : 1]>'
-
-
-def ops(graph: ir.Graph) -> list[str]:
-    return [node.op for node in graph.nodes]
 
 
 def model(body: str, weights: str = "", head: str = HEAD) -> ir.Graph:

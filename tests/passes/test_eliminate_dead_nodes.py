@@ -8,14 +8,10 @@ import pytest
 
 from onnxopt import ir
 from onnxopt.passes.eliminate_dead_nodes import EliminateDeadNodes
-from tests.passes.checks import check_golden, check_pass, check_refusal, parse, run_pass
+from tests.passes.checks import check_golden, check_pass, check_refusal, ops, parse, run_pass
 
 ELIMINATE = EliminateDeadNodes()
 HEAD = '<ir_version: 10, opset_import: ["" : 17, "local" : 1, "vendor" : 1]>'
-
-
-def ops(graph: ir.Graph) -> list[str]:
-    return [node.op for node in graph.nodes]
 
 
 def test_golden_dead_chain_initializer_and_function() -> None:

@@ -12,17 +12,13 @@ from onnx import AttributeProto, FunctionProto, helper, inliner
 import onnxopt
 from onnxopt import ir
 from onnxopt.passes.inline_functions import InlineFunctions
-from tests.passes.checks import check_golden, check_pass, parse, run, run_pass
+from tests.passes.checks import check_golden, check_pass, ops, parse, run, run_pass
 
 INLINE = InlineFunctions()
 HEAD = '<ir_version: 10, opset_import: ["" : 18, "local" : 1]>'
 FUNCTION = '<opset_import: ["" : 18, "local" : 1], domain: "local">'
 X = {"x": np.array([1, -2], np.float32)}
 ROOT = Path(__file__).parents[2]
-
-
-def ops(graph: ir.Graph) -> list[str]:
-    return [node.op for node in graph.nodes]
 
 
 def test_golden() -> None:

@@ -7,14 +7,10 @@ import pytest
 from onnxopt import ir
 from onnxopt.passes.merge_concats import MergeConcats
 from tests.passes.bindings import check_at
-from tests.passes.checks import check_golden, check_pass, check_refusal, parse, run_pass
+from tests.passes.checks import check_golden, check_pass, check_refusal, ops, parse, run_pass
 
 MERGE = MergeConcats()
 SIZES = ({"n": 2, "m": 5}, {"n": 3, "m": 4})
-
-
-def ops(graph: ir.Graph) -> list[str]:
-    return [node.op for node in graph.nodes]
 
 
 def model(body: str, weights: str = "int64 unused = {0}", *, opset: int = 17) -> ir.Graph:

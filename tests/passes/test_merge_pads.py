@@ -7,7 +7,7 @@ import pytest
 from onnxopt import ir
 from onnxopt.passes.merge_pads import MergePads
 from tests.passes.bindings import check_at
-from tests.passes.checks import check_golden, check_pass, check_refusal, parse, run_pass
+from tests.passes.checks import check_golden, check_pass, check_refusal, ops, parse, run_pass
 
 MERGE = MergePads()
 SIZES = ({"n": 2, "m": 5}, {"n": 1, "m": 3})
@@ -18,10 +18,6 @@ def padded(one: str, two: str, weights: str, *, between: str = "", opset: int = 
         <ir_version: 8, opset_import: ["" : {opset}]>
         g (float[n,m] x) => (float[p,q] y) <{weights}> {{ a = Neg (x) b = {one} {between} c = {two} y = Abs (c) }}
     """)
-
-
-def ops(graph: ir.Graph) -> list[str]:
-    return [node.op for node in graph.nodes]
 
 
 MERGED = [

@@ -3,43 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
-import onnx.parser
 import pytest
 
 from onnxopt import ir
 from onnxopt.passes.merge_reshapes import MergeReshapes
 from tests.passes.bindings import check_at
-from tests.passes.checks import check_golden, check_pass, check_refusal, parse, run_pass
-
-MERGE = MergeReshapes()
-SIZES = ({"n": 2, "m": 5}, {"n": 3, "m": 1})
-
-
-def ops(graph: ir.Graph) -> list[str]:
-    return [node.op for node in graph.nodes]
-
-
-def between(body: str, weights: str = "", *, data: str = "float[n,3,m,4]", opset: int = 17) -> ir.Graph:
-    """A model that computes `a = Neg (x)`, the body, which makes `b` of it, and `y = Abs (b)`."""
-    model = onnx.parser.parse_model(f"""
-        <ir_version: 8, opset_import: ["" : {opset}]>
-        g ({data} x) => (float[] y) <{weights}> {{ a = Neg (x) {body} y = Abs (b) }}
-    """)
-    output = onnx.shape_inference.infer_shapes(model).graph.output[0]  # the checker wants a rank
-    model.graph.output[0].type.tensor_type.shape.dim.extend(
-        onnx.TensorShapeProto.Dimension() for _ in output.type.tensor_type.shape.dim
-    )
-    return ir.from_proto(model)
-
-
-def target(graph: ir.Graph) -> tuple[str, list[int]]:
-    """The one node between Neg and Abs, and its integers."""
-    assert len(graph.nodes) == 3, ir.to_text(graph)
-    node = graph.nodes[1]
-    values = node.inputs[1].read().tolist() if len(node.inputs) > 1 else []
-    return node.op, values
-
+from tests.passes.checks import check_golden, check_pass, check_refusal, ops, parse, run_pass
+from tests.passes.reshape_models import MERGE, SIZES, between, target
 
 MERGED = [
     ("r = Reshape (a, s) b = Reshape (r, t)", "int64[2] s = {-1, 4}, int64[3] t = {6, -1, 2}", ("Reshape", [6, -1, 2])),
@@ -108,120 +78,6 @@ def test_squeezes(one: list[int], two: list[int], merged: list[int]) -> None:
     graph = between("r = Squeeze (a, s) b = Squeeze (r, t)", ", ".join(listed), data=data)
     check_at(MERGE, graph, {"n": 2}, {"n": 1})
     assert target(graph) == ("Squeeze", merged)
-
-
-def test_elementwise_nodes_in_between_move() -> None:
-    graph = between(
-        "r = Reshape (a, s) c = Relu (r) d = Mul (two, c) e = Clip (d, low) b = Reshape (e, t)",
-        "int64[2] s = {-1, 12}, int64[3] t = {-1, 4, 6}, float two = {2}, float low = {0.5}",
-    )
-    check_at(MERGE, graph, {"n": 2, "m": 4}, {"n": 4, "m": 1})
-    assert ops(graph) == ["Neg", "Relu", "Mul", "Clip", "Reshape", "Abs"]
-
-
-def test_the_shape_of_what_moved_counts_for_the_next() -> None:
-    graph = between(
-        "r = Reshape (a, s) c = Relu (r) d = Reshape (c, t) e = Exp (d) f = Flatten (e) b = Reshape (f, u)",
-        "int64[2] s = {-1, 12}, int64[4] t = {-1, 3, 5, 4}, int64[2] u = {0, -1}",
-        data="float[n,3,5,4]",
-    )
-    check_at(MERGE, graph, {"n": 2}, {"n": 3})
-    assert ops(graph) == ["Neg", "Relu", "Exp", "Reshape", "Abs"]
-
-
-GELU = """
-    r = Reshape (a, s) c = Mul (r, half) d = Pow (r, three) e = Mul (d, half) f = Add (r, e) g = Tanh (f)
-    h = Add (g, one) i = Mul (c, h)
-"""
-GELU_WEIGHTS = """
-    int64[2] s = {-1, 12}, int64[3] t = {0, 4, 3}, float half = {0.5}, float three = {3}, float[1,1] one = {1}
-"""
-
-
-def test_a_region_of_elementwise_nodes_moves_as_a_whole() -> None:
-    graph = between(f"{GELU} b = Reshape (i, t)", GELU_WEIGHTS)
-    check_at(MERGE, graph, {"n": 2, "m": 4}, {"n": 4, "m": 1})
-    assert ops(graph).count("Reshape") == 1
-
-
-@pytest.mark.parametrize(
-    ("tail", "weights"),
-    [
-        ("j = Softmax (e) b = Add (k, j)", ""),  # someone else reads a value inside
-        ("b = Mul (k, wide)", "float[1,1,1] wide = {2}"),
-    ],
-)
-def test_a_region_that_leaks_stays(tail: str, weights: str) -> None:
-    body = f"{GELU} k = Reshape (i, u) {tail}"
-    graph = between(body, f"{GELU_WEIGHTS}, int64[2] u = {{-1, 12}}{weights and ', '}{weights}")
-    check_at(MERGE, graph, {"n": 2, "m": 1}, expect_change="wide" in tail)
-
-
-def test_a_constant_of_more_dimensions_stays_behind_the_reshape() -> None:
-    graph = between(
-        "r = Reshape (a, s) c = Mul (r, wide) b = Reshape (c, t)",
-        "int64[3] s = {0, 4, 3}, float[1,1,1] wide = {2}, int64[1] t = {-1}",
-        data="float[n,12]",
-    )
-    check_at(MERGE, graph, {"n": 2}, expect_change=False)
-
-
-@pytest.mark.parametrize(
-    ("new", "perm", "gone", "left"),
-    [
-        ([0], [3, 1, 2, 0, 4], [-2], [2, 0, 1, 3]),
-        ([1, 3], [5, 3, 4, 2, 1, 0], [1, 4], [3, 2, 1, 0]),
-        ([4], [1, 0, 2, 4, 3], [3], [1, 0, 2, 3]),
-    ],
-)
-def test_axes_that_only_a_transpose_sees_go(new: list[int], perm: list[int], gone: list[int], left: list[int]) -> None:
-    def listed(name: str, values: list[int]) -> str:
-        return f"int64[{len(values)}] {name} = {{{', '.join(map(str, values))}}}"
-
-    body = f"r = Unsqueeze (a, s) c = Transpose <perm = {perm}> (r) b = Squeeze (c, t)"
-    graph = between(body, f"{listed('s', new)}, {listed('t', gone)}")
-    check_at(MERGE, graph, *SIZES)
-    assert ops(graph) == ["Neg", "Transpose", "Abs"] and graph.nodes[1].attrs["perm"] == left
-
-
-def test_a_gather_of_everything_in_order_is_a_reshape() -> None:
-    weights = "int64[2,1,3] i = {0, 1, 2, 3, -2, 5}, int64[2] s = {6, 1}, int64[3] t = {2, 3, 1}"
-    body = "r = Reshape (a, s) c = Gather <axis = 0> (r, i) b = Reshape (c, t)"
-    graph = between(body, weights, data="float[6]")
-    check_pass(MERGE, graph)
-    assert target(graph) == ("Reshape", [2, 3, 1])
-    other = between(body, weights.replace("3, -2", "-2, 3"), data="float[6]")
-    check_pass(MERGE, other, expect_change=False)
-
-
-def test_a_squeeze_of_another_axis_stays_behind_the_transpose() -> None:
-    graph = between(
-        "r = Unsqueeze (a, s) c = Transpose <perm = [1, 0, 2, 3, 4]> (r) b = Squeeze (c, t)",
-        "int64[1] s = {0}, int64[1] t = {0}",
-    )
-    check_at(MERGE, graph, {"n": 1, "m": 2}, expect_change=False)
-
-
-def test_what_is_declared_of_moved_values_moves_too() -> None:
-    """A declared shape that is wrong now would make the file invalid."""
-    graph = between(f"{GELU} b = Reshape (i, t)", GELU_WEIGHTS)
-    ir.infer_shapes(graph)
-    assert graph.nodes[2].outputs[0].shape == [None, 12]
-    check_at(MERGE, graph, *SIZES)
-    detour = between(
-        "r = Unsqueeze (a, s) c = Transpose <perm = [3, 1, 2, 0, 4]> (r) b = Squeeze (c, t)",
-        "int64[1] s = {0}, int64[1] t = {3}",
-    )
-    ir.infer_shapes(detour)
-    check_at(MERGE, detour, *SIZES)
-
-
-def test_a_vector_in_between_does_not_let_through() -> None:
-    graph = between(
-        "r = Reshape (a, s) c = Add (r, v) b = Reshape (c, t)",
-        "int64[2] s = {-1, 4}, int64[2] t = {-1, 6}, float[4] v = {1, 2, 3, 4}",
-    )
-    check_at(MERGE, graph, {"n": 2, "m": 1}, expect_change=False)
 
 
 REFUSED = [
@@ -391,14 +247,6 @@ def test_subgraphs_of_old_files_have_no_new_initializers() -> None:
     assert not changed and "subgraph has no initializers" in ctx.refusals[0].what
 
 
-def test_a_mask_stays_where_the_engine_looks_for_it() -> None:
-    body = "r = Unsqueeze (a, s) c = Unsqueeze (r, t) d = Cast <to = 1> (c) b = Sub (one, d)"
-    weights = "int64[1] s = {1}, int64[1] t = {2}, float one = {1}"
-    check_refusal(MERGE, between(body, weights, data="float[n,m]"), "engine looks for both")
-    graph = between(body, weights, data="float[n,m]")
-    assert run_pass(MERGE, graph, target="coreml")[0]
-
-
 def test_a_function_may_redefine_an_operator() -> None:
     graph = parse("""
         <ir_version: 10, opset_import: ["" : 17]>
@@ -422,53 +270,3 @@ def test_each_merge_is_one_rewrite(limit: int) -> None:
     graph = between("r = Flatten (a) p = Flatten (r) b = Flatten (p)")
     _, ctx = run_pass(MERGE, graph, limit=limit)
     assert len(ctx.rewrites) == limit and ops(graph).count("Flatten") == 3 - limit
-
-
-def _random_chain(rng: np.random.Generator) -> tuple[str, str]:
-    """Nodes that keep the elements of a float[n,3,m,4], n = 2 and m = 6 or so, and the weights they read."""
-    shape, body, weights, value = [2, 3, 6, 4], "", [], "a"
-    for number in range(int(rng.integers(2, 6))):
-        kind, new = rng.choice(["Reshape", "Squeeze", "Unsqueeze", "Flatten", "Relu"]), f"v{number}"
-        ones = [axis for axis, dim in enumerate(shape) if dim == 1]
-        if kind == "Squeeze" and ones:
-            values = [int(rng.choice(ones))]
-            shape = [dim for axis, dim in enumerate(shape) if axis not in values]
-        elif kind == "Unsqueeze":
-            values = [int(rng.integers(len(shape) + 1))]
-            shape.insert(values[0], 1)
-        elif kind == "Reshape":
-            total, values, rest = int(np.prod(shape)), [], int(np.prod(shape))
-            while rest > 1 and len(values) < 3:
-                values.append(int(rng.choice([dim for dim in (1, 2, 3, 4, 6, 12) if rest % dim == 0])))
-                rest //= values[-1]
-            values.append(rest)
-            before, shape = shape, list(values)
-            assert int(np.prod(shape)) == total
-            values = [0 if i < len(before) and before[i] == dim and rng.random() < 0.5 else dim
-                      for i, dim in enumerate(values)]  # fmt: skip
-            if rng.random() < 0.7:
-                values[int(rng.integers(len(values)))] = -1
-        elif kind == "Flatten":
-            axis = int(rng.integers(len(shape) + 1))
-            shape = [int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))]
-            body += f" {new} = Flatten <axis = {axis}> ({value})"
-            value = new
-            continue
-        else:
-            body += f" {new} = Relu ({value})"
-            value = new
-            continue
-        weights.append(f"int64[{len(values)}] w{number} = {{{', '.join(map(str, values))}}}")
-        body += f" {new} = {kind} ({value}, w{number})"
-        value = new
-    return f"{body} b = Neg ({value})", ", ".join(weights)
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_random_chains_keep_their_shape(seed: int) -> None:
-    body, weights = _random_chain(np.random.default_rng(seed))
-    graph = between(body, weights)
-    count = len(graph.nodes)
-    changed, _ = run_pass(MERGE, graph.copy())
-    check_at(MERGE, graph, {"n": 2, "m": 6}, expect_change=changed)
-    assert len(graph.nodes) <= count

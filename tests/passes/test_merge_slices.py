@@ -8,15 +8,11 @@ import pytest
 from onnxopt import ir
 from onnxopt.passes.merge_slices import MergeSlices
 from tests.passes.bindings import check_at
-from tests.passes.checks import check_golden, check_pass, check_refusal, parse, run_pass
+from tests.passes.checks import check_golden, check_pass, check_refusal, ops, parse, run_pass
 
 MERGE = MergeSlices()
 SIZES = ({"n": 7, "m": 9}, {"n": 1, "m": 3})
 BIG = 2**63 - 1
-
-
-def ops(graph: ir.Graph) -> list[str]:
-    return [node.op for node in graph.nodes]
 
 
 def sliced(*slices: tuple[object, ...], data: str = "float[n,m]", opset: int = 17) -> ir.Graph:

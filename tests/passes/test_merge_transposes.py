@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import onnx
 import pytest
 
 from onnxopt import ir
 from onnxopt.passes.merge_transposes import MergeTransposes
-from tests.passes.checks import assert_equal_outputs, check_golden, check_pass, parse, run, run_pass
+from tests.passes.checks import assert_equal_outputs, check_golden, check_pass, count_ops, parse, run, run_pass
 from tests.passes.random_transposes import random_transposes
 
 MERGE = MergeTransposes()
-
-
-def ops(graph: ir.Graph) -> Counter[str]:
-    return Counter(node.op for node in ir.every_node(graph))
 
 
 def model(nodes: str, outputs: str = "float[p,q,r] y", opset: int = 17) -> ir.Graph:
@@ -49,7 +43,7 @@ def test_golden() -> None:
 def test_fewer_are_left(nodes: str, expected: int) -> None:
     graph = model(nodes)
     check_pass(MERGE, graph)
-    assert ops(graph)["Transpose"] == expected
+    assert count_ops(graph)["Transpose"] == expected
 
 
 def test_several_upon_one_do_without_it() -> None:
@@ -58,7 +52,7 @@ def test_several_upon_one_do_without_it() -> None:
         "float[p,q,r] y, float[i,j,k] z",
     )
     check_pass(MERGE, graph)
-    assert ops(graph)["Transpose"] == 2
+    assert count_ops(graph)["Transpose"] == 2
 
 
 def test_nothing_is_done_that_leaves_as_many() -> None:
@@ -75,7 +69,7 @@ def test_outputs_keep_their_names() -> None:
         g (float[2,3] x) => (float[2,3] y) { a = Transpose (x) y = Transpose (a) }
     """)
     check_pass(MERGE, graph)
-    assert ops(graph) == {"Identity": 1}  # an input cannot be an output
+    assert count_ops(graph) == {"Identity": 1}  # an input cannot be an output
     graph = model("a = Transpose (s) y = Transpose (a)")
     check_pass(MERGE, graph)
     assert [node.op for node in graph.nodes] == ["Neg"] and graph.nodes[0].outputs[0].name == "y"
@@ -102,7 +96,7 @@ def test_scopes_are_not_mixed() -> None:
         }
     """)
     changed, _ = run_pass(MERGE, graph)
-    assert changed and ops(graph)["Transpose"] == 3
+    assert changed and count_ops(graph)["Transpose"] == 3
 
 
 def test_nothing_is_done_that_is_not_allowed() -> None:

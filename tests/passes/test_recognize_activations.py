@@ -12,7 +12,7 @@ from onnxopt.ir.pattern import rewrite
 from onnxopt.passes.recognize_activations import RULES, RecognizeActivations
 from onnxopt.pipeline.base import Context
 from onnxopt.pipeline.dialect import Composite, Dialect
-from tests.passes.checks import check_golden, check_pass, check_refusal, parse, run, run_pass
+from tests.passes.checks import check_golden, check_pass, check_refusal, ops, parse, run, run_pass
 
 RECOGNIZE = RecognizeActivations()
 RNG = np.random.default_rng(0)
@@ -27,10 +27,6 @@ SIX = "float three = {3}, float zero = {0}, float six = {6}, float sixth = {0.16
 @pytest.fixture(autouse=True)
 def likes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Context, "dialect", Dialect((*get_args(Composite), "Softplus")))  # type: ignore[arg-type]
-
-
-def ops(graph: ir.Graph) -> list[str]:
-    return [node.op for node in graph.nodes]
 
 
 def model(body: str, weights: str = "", opset: int = 17, dtype: str = "float", shape: str = "n,4,6") -> ir.Graph:

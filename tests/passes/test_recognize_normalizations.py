@@ -11,7 +11,7 @@ from onnxopt import ir
 from onnxopt.passes.recognize_normalizations import RecognizeNormalizations
 from onnxopt.pipeline.base import Context
 from onnxopt.pipeline.dialect import Composite, Dialect
-from tests.passes.checks import check_golden, check_pass, check_refusal, parse, run, run_pass
+from tests.passes.checks import check_golden, check_pass, check_refusal, ops, parse, run, run_pass
 
 RECOGNIZE = RecognizeNormalizations()
 RNG = np.random.default_rng(0)
@@ -20,10 +20,6 @@ RNG = np.random.default_rng(0)
 @pytest.fixture(autouse=True)
 def likes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Context, "dialect", Dialect(get_args(Composite)))
-
-
-def ops(graph: ir.Graph) -> list[str]:
-    return [node.op for node in graph.nodes]
 
 
 def feed(*shape: int) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from onnxopt.errors import BadModel, BadOption
 from onnxopt.passes import simplify
 from onnxopt.passes.simplify import Simplify
 from onnxopt.runtime.child import ChildFailed
-from tests.passes.checks import check_golden, check_pass, check_refusal, parse, run_pass
+from tests.passes.checks import check_golden, check_pass, check_refusal, ops, parse, run_pass
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17]>'
 FOLDABLE = f"""
@@ -45,10 +45,6 @@ def in_process(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) 
 @pytest.fixture
 def child() -> None:
     """onnxsim runs in a process of its own, as it does outside tests."""
-
-
-def ops(graph: ir.Graph) -> list[str]:
-    return [node.op for node in graph.nodes]
 
 
 def test_golden() -> None:

@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import onnx
 import pytest
 
 from onnxopt import ir
-from onnxopt.passes.sink_transposes import SinkTransposes
 from onnxopt.pipeline.base import Preserves
 from tests.passes.checks import (
     assert_equal_outputs,
     check_golden,
     check_pass,
     check_refusal,
+    count_ops,
     parse,
     run,
     run_pass,
 )
 from tests.passes.nhwc_models import nhwc_model
-
-SINK = SinkTransposes()
-EXACT = SinkTransposes(exact=True)
-
-
-def ops(graph: ir.Graph) -> Counter[str]:
-    return Counter(node.op for node in ir.every_node(graph))
-
-
-def between(nodes: str, weights: str = "", *, opset: int = 17, out: str = "float[p,q,r]") -> ir.Graph:
-    """`a` is x [n,4,5] with its last two axes exchanged; `y` is `b` with them exchanged."""
-    return parse(f"""
-        <ir_version: 8, opset_import: ["" : {opset}]>
-        g (float[n,4,5] x) => ({out} y) <{weights}> {{
-            s = Neg (x) a = Transpose <perm = [0, 2, 1]> (s) {nodes} y = Transpose <perm = [0, 2, 1]> (b)
-        }}
-    """)
-
+from tests.passes.sink_models import EXACT, SINK, between
 
 NHWC_BLOCK = """
     <ir_version: 8, opset_import: ["" : 17]>
@@ -72,7 +53,7 @@ def test_golden() -> None:
 def test_a_block_of_nhwc_keeps_what_its_interface_asks_for() -> None:
     graph = nhwc_block()
     ctx = check_pass(SINK, graph)
-    assert ops(graph) == {"Transpose": 2, "Conv": 2, "Add": 2, "Relu": 1}
+    assert count_ops(graph) == {"Transpose": 2, "Conv": 2, "Add": 2, "Relu": 1}
     assert [rewrite.what for rewrite in ctx.rewrites] == ["moved past 3 nodes: of 3 Transposes 1 is left"]
 
 
@@ -80,9 +61,9 @@ def test_a_block_of_nhwc_keeps_what_its_interface_asks_for() -> None:
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_a_network_that_was_nhwc_keeps_one(dynamic: bool, quantized: bool) -> None:
     graph = ir.from_proto(nhwc_model(2, dynamic=dynamic, quantized=quantized))
-    assert ops(graph)["Transpose"] == 22
+    assert count_ops(graph)["Transpose"] == 22
     check_pass(SINK, graph)
-    assert ops(graph)["Transpose"] == 1
+    assert count_ops(graph)["Transpose"] == 1
 
 
 MOVABLE = [
@@ -124,7 +105,7 @@ MOVABLE = [
 def test_it_moves_past(nodes: str, weights: str) -> None:
     graph = between(nodes, weights)
     check_pass(EXACT, graph)
-    assert "Transpose" not in ops(graph)
+    assert "Transpose" not in count_ops(graph)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +122,7 @@ def test_last_bits_may_change_unless_asked_not_to(nodes: str, weights: str) -> N
     graph = between(nodes, weights)
     check_refusal(EXACT, graph, "whose order may change|place in memory")
     check_pass(SINK, graph)
-    assert "Transpose" not in ops(graph)
+    assert "Transpose" not in count_ops(graph)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +139,7 @@ def test_last_bits_may_change_unless_asked_not_to(nodes: str, weights: str) -> N
 def test_older_opsets_give_axes_as_attributes(opset: int, nodes: str) -> None:
     graph = between(nodes, opset=opset)
     check_pass(EXACT, graph)
-    assert "Transpose" not in ops(graph)
+    assert "Transpose" not in count_ops(graph)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +152,7 @@ def test_older_opsets_give_axes_as_attributes(opset: int, nodes: str) -> None:
 def test_newer_opsets_give_axes_as_inputs(nodes: str, weights: str) -> None:
     graph = between(nodes, weights, opset=18)
     check_pass(EXACT, graph)
-    assert "Transpose" not in ops(graph)
+    assert "Transpose" not in count_ops(graph)
 
 
 def test_an_output_in_the_middle_keeps_its_layout_and_name() -> None:
@@ -182,7 +163,7 @@ def test_an_output_in_the_middle_keeps_its_layout_and_name() -> None:
         }
     """)
     check_pass(SINK, graph)
-    assert ops(graph) == {"Relu": 1, "Neg": 1, "Transpose": 1}
+    assert count_ops(graph) == {"Relu": 1, "Neg": 1, "Transpose": 1}
     graph = parse("""
         <ir_version: 8, opset_import: ["" : 17]>
         g (float[2,3] x) => (float[3,2] m, float[3,2] y) {
@@ -201,7 +182,7 @@ def test_two_outputs_of_one_tensor_both_keep_their_names() -> None:
         }
     """)
     check_pass(SINK, graph)
-    assert ops(graph) == {"Relu": 1, "Identity": 1}
+    assert count_ops(graph) == {"Relu": 1, "Identity": 1}
 
 
 def test_one_above_a_split_does_for_those_below_it() -> None:
@@ -214,7 +195,7 @@ def test_one_above_a_split_does_for_those_below_it() -> None:
         }
     """)
     check_pass(EXACT, graph)
-    assert ops(graph) == {"Split": 1, "Transpose": 1, "Concat": 1}
+    assert count_ops(graph) == {"Split": 1, "Transpose": 1, "Concat": 1}
 
 
 def test_after_a_reduction_there_is_less_to_move() -> None:
@@ -240,7 +221,7 @@ def test_gemm_transposes_its_matrices_itself() -> None:
         }
     """)
     check_pass(SINK, graph)
-    assert ops(graph) == {"Gemm": 1} and graph.nodes[0].attrs == {"transA": 1, "transB": 1}
+    assert count_ops(graph) == {"Gemm": 1} and graph.nodes[0].attrs == {"transA": 1, "transB": 1}
 
 
 def test_a_batch_of_matrices_may_stand_in_any_order() -> None:
@@ -251,13 +232,13 @@ def test_a_batch_of_matrices_may_stand_in_any_order() -> None:
         }
     """)
     check_pass(SINK, graph)
-    assert ops(graph) == {"MatMul": 1, "Add": 1}
+    assert count_ops(graph) == {"MatMul": 1, "Add": 1}
 
 
 def test_single_dimensions_of_a_shape_are_picked_elsewhere() -> None:
     graph = between("c = Shape (a) d = Gather (c, w) f = Cast <to = 1> (d) b = Add (a, f)", "int64 w = {1}")
     check_pass(EXACT, graph)
-    assert "Transpose" not in ops(graph)
+    assert "Transpose" not in count_ops(graph)
 
 
 def test_nodes_that_engines_compute_as_one_are_not_parted() -> None:
@@ -298,7 +279,7 @@ def test_what_only_moves_axes_of_length_1_needs_no_transpose_before_a_reshape() 
         }
     """)
     check_pass(EXACT, graph)
-    assert ops(graph) == {"GlobalMaxPool": 1, "Reshape": 1}
+    assert count_ops(graph) == {"GlobalMaxPool": 1, "Reshape": 1}
 
 
 @pytest.mark.parametrize("sizes", [(2, 3), (1, 5)])

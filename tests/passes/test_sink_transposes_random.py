@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -10,22 +9,10 @@ import onnx
 import pytest
 
 from onnxopt import ir
-from onnxopt.passes.sink_transposes import SinkTransposes
 from onnxopt.pipeline.base import Preserves
-from tests.passes.checks import (
-    assert_equal_outputs,
-    random_feeds,
-    run,
-    run_pass,
-)
+from tests.passes.checks import assert_equal_outputs, count_ops, random_feeds, run, run_pass
 from tests.passes.random_transposes import random_transposes
-
-SINK = SinkTransposes()
-EXACT = SinkTransposes(exact=True)
-
-
-def ops(graph: ir.Graph) -> Counter[str]:
-    return Counter(node.op for node in ir.every_node(graph))
+from tests.passes.sink_models import EXACT, SINK
 
 
 @pytest.mark.parametrize("seed", range(200, 230))
@@ -50,14 +37,14 @@ def test_random_chains(seed: int) -> None:
     expected = run(model, feeds)
     for pass_ in (EXACT, SINK):
         graph = ir.from_proto(model)
-        nodes, transposes = len(graph.nodes), ops(graph)["Transpose"]
+        nodes, transposes = len(graph.nodes), count_ops(graph)["Transpose"]
         changed, ctx = run_pass(pass_, graph)
         after = ir.to_proto(graph)
         onnx.checker.check_model(after, full_check=True)
         found: dict[str, Any] = run(after, feeds)
         for name, one in expected.items():
             np.testing.assert_allclose(found[name], one, rtol=0, atol=0 if pass_.exact else 1e-4, err_msg=name)
-        assert len(graph.nodes) <= nodes and ops(graph)["Transpose"] <= transposes
+        assert len(graph.nodes) <= nodes and count_ops(graph)["Transpose"] <= transposes
         assert changed == bool(ctx.rewrites)
         text = ir.to_text(graph)
         assert not run_pass(pass_, graph)[0] and ir.to_text(graph) == text

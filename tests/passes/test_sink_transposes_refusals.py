@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import onnx
 import pytest
 
 from onnxopt import ir
-from onnxopt.passes.sink_transposes import SinkTransposes
-from tests.passes.checks import (
-    check_pass,
-    check_refusal,
-    parse,
-    run_pass,
-)
-
-SINK = SinkTransposes()
-EXACT = SinkTransposes(exact=True)
-
-
-def ops(graph: ir.Graph) -> Counter[str]:
-    return Counter(node.op for node in ir.every_node(graph))
-
-
-def between(nodes: str, weights: str = "", *, opset: int = 17, out: str = "float[p,q,r]") -> ir.Graph:
-    """`a` is x [n,4,5] with its last two axes exchanged; `y` is `b` with them exchanged."""
-    return parse(f"""
-        <ir_version: 8, opset_import: ["" : {opset}]>
-        g (float[n,4,5] x) => ({out} y) <{weights}> {{
-            s = Neg (x) a = Transpose <perm = [0, 2, 1]> (s) {nodes} y = Transpose <perm = [0, 2, 1]> (b)
-        }}
-    """)
+from tests.passes.checks import check_pass, check_refusal, count_ops, parse, run_pass
+from tests.passes.sink_models import SINK, between
 
 
 @pytest.mark.parametrize(
@@ -119,7 +95,7 @@ ATTENTION = """
 def test_attention_stays_as_engines_know_it() -> None:
     check_pass(SINK, parse(ATTENTION), expect_change=False)
     changed, ctx = run_pass(SINK, graph := parse(ATTENTION), target="qnn")  # has no such fusion
-    assert changed and ops(graph)["Transpose"] == 3, ctx.refusals
+    assert changed and count_ops(graph)["Transpose"] == 3, ctx.refusals
 
 
 def test_a_large_or_shared_constant_is_not_written_anew(monkeypatch: pytest.MonkeyPatch) -> None:

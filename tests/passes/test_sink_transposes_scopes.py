@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 
-from onnxopt import ir
-from onnxopt.passes.sink_transposes import SinkTransposes
-from tests.passes.checks import (
-    check_pass,
-    check_refusal,
-    parse,
-    run_pass,
-)
-
-SINK = SinkTransposes()
-EXACT = SinkTransposes(exact=True)
-
-
-def ops(graph: ir.Graph) -> Counter[str]:
-    return Counter(node.op for node in ir.every_node(graph))
+from tests.passes.checks import check_pass, check_refusal, count_ops, parse, run_pass
+from tests.passes.sink_models import EXACT, SINK
 
 
 def test_subgraphs_are_scopes_of_their_own() -> None:
@@ -42,7 +27,7 @@ def test_subgraphs_are_scopes_of_their_own() -> None:
         feeds = {"x": np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32), "c": np.array(chosen)}
         check_pass(EXACT, graph.copy(), feeds)
     run_pass(EXACT, graph)
-    assert ops(graph)["Transpose"] == 3  # in each branch, what comes from outside is an input
+    assert count_ops(graph)["Transpose"] == 3  # in each branch, what comes from outside is an input
 
 
 def test_a_loop_body_is_a_scope() -> None:
@@ -61,7 +46,7 @@ def test_a_loop_body_is_a_scope() -> None:
         "c": np.array(True),
     }
     check_pass(EXACT, graph, feeds)
-    assert ops(graph)["Transpose"] == 1  # of `w`, which the Loop collects
+    assert count_ops(graph)["Transpose"] == 1  # of `w`, which the Loop collects
 
 
 def test_subgraphs_without_initializers_are_left_alone() -> None:
@@ -91,7 +76,7 @@ def test_functions() -> None:
         }
     """)
     check_pass(EXACT, graph)
-    assert "Transpose" not in ops(graph)
+    assert "Transpose" not in count_ops(graph)
 
 
 def test_an_axis_that_the_caller_of_a_function_sets_is_not_known() -> None:

@@ -9,16 +9,12 @@ from onnx import helper
 
 from onnxopt import ir
 from onnxopt.passes.unroll_loops import UnrollLoops
-from tests.passes.checks import check_golden, check_pass, check_refusal, parse, run_pass
+from tests.passes.checks import check_golden, check_pass, check_refusal, ops, parse, run_pass
 
 UNROLL = UnrollLoops()
 HEAD = '<ir_version: 10, opset_import: ["" : 17, "local" : 1]>'
 X = {"x": np.array([1, -2], np.float32)}
 BODY = "co = Identity (ci) f = Cast <to = 1> (i) t = Add (s, f) so = Mul (t, x)"
-
-
-def ops(graph: ir.Graph) -> list[str]:
-    return [node.op for node in graph.nodes]
 
 
 def loop(

@@ -155,7 +155,7 @@ class Inlined:
 
     def apply(self, main: ir.Graph, known: Known) -> None:
         """Inline."""
-        inline(main, self.scope, self.node, self.node.attrs[self.attribute])
+        inline(main, self.scope, {self.node: self.node.attrs[self.attribute]})
 
 
 @dataclass(frozen=True)

@@ -180,11 +180,13 @@ def _inline_taken(graph: ir.Graph, feeds: Feeds) -> None:
         unknown = [node.inputs[0] for node in choices if isinstance(node.inputs[0], ir.Variable)]
         facts: dict[Any, Facts] = {tensor: Facts(np.dtype(bool), None, "tensor_type") for tensor in unknown}
         values = dict(_run(graph, feeds, facts, unknown))
+        branches = {}
         for node in choices:
             condition = node.inputs[0]
             is_constant = isinstance(condition, ir.Constant)
             value = condition.read() if is_constant else values.get(condition, feeds.get(condition.name))
-            inline(graph, graph, node, taken(node, value))
+            branches[node] = taken(node, value)
+        inline(graph, graph, branches)
 
 
 def _run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from onnxopt import ir
 from onnxopt.pipeline.reduction.cuts import Bypass, Change, Dropped, Hidden, Inlined, Stubbed, Tidied, Without
@@ -63,7 +64,7 @@ def _cut_functions(graph: ir.Graph, takes: Takes) -> None:
     shrink(list(graph.functions), lambda some: takes(Dropped(some)))
     for function in list(graph.functions):
         for scope in (function, *function.subgraphs(recursive=True)):
-            _shrink(scope.nodes, lambda some, scope=scope: Bypass(scope, some), takes)  # type: ignore[misc]
+            _shrink(scope.nodes, partial(Bypass, scope), takes)
 
 
 def _shrink(nodes: Sequence[ir.Node], change: Callable[[Sequence[ir.Node]], Change], takes: Takes) -> None:

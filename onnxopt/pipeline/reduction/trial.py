@@ -232,4 +232,4 @@ def save_feeds(path: Path, feeds: Sequence[Feeds]) -> None:
 
     arrays = {name: np.stack([plain(one[name]) for one in feeds]) for name in feeds[0]}
     with replacing(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stubs: an array may be named allow_pickle

@@ -1,0 +1,46 @@
+"""Where onnxruntime (1.31) itself computes something else of numbers out of the ordinary than the operator is to.
+
+Its MaxPool finds the smallest number that there is in a window of -inf alone, and does or does not see a NaN, depending
+on where the window stands among the pads. Its GroupNormalization squares what comes in, as onnx's function of it does:
+the difference of two infinite means is NaN, where InstanceNormalization has an infinite variance, and gives 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, NodeProto, inliner
+
+Run = Callable[[ModelProto, list[dict[str, Any]]], list[dict[str, Any]]]
+
+
+def beyond_kernels(model: ModelProto, feeds: dict[str, Any], run: Run) -> set[str]:
+    """The values of the main graph that depend on such a result in it, or in a function that it calls."""
+    made = inliner.inline_local_functions(model) if model.functions else model
+    suspects = [node for node in made.graph.node if node.op_type in ("MaxPool", "GroupNormalization")]
+    probed = ModelProto.FromString(made.SerializeToString())
+    given_out = {info.name for info in (*probed.graph.output, *probed.graph.input)}
+    for name in dict.fromkeys(name for node in suspects for name in (node.input[0], node.output[0])):
+        if name not in given_out:
+            probed.graph.output.add(name=name)
+    values = feeds | run(probed, [feeds])[0] if suspects else {}
+    reached = {name for node in suspects if _is_odd(node, values) for name in node.output}
+    size = 0
+    while size != (size := len(reached)):  # nodes may stand in any order
+        reached |= {name for node in made.graph.node if reached & _read(node) for name in node.output}
+    return reached
+
+
+def _is_odd(node: NodeProto, values: dict[str, Any]) -> bool:
+    given, made = values[node.input[0]], values[node.output[0]]
+    if node.op_type == "MaxPool":
+        return bool(np.isnan(given).any() or (made <= np.finfo(made.dtype).min).any())
+    with np.errstate(over="ignore"):
+        return not bool(np.isfinite(np.square(given)).all())
+
+
+def _read(node: NodeProto) -> set[str]:
+    inner = [inside for attribute in node.attribute for inside in attribute.g.node]
+    return set(node.input).union(*map(_read, inner))
