@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnxopt.pipeline.dialect import Dialect
+from onnxopt.pipeline.dialect import ACCELERATED, Dialect
+from onnxopt.pipeline.quantization import QuantizationRules
 from onnxopt.pipeline.target import Target
 
 
@@ -15,18 +16,28 @@ class Coreml(Target):
     @classmethod
     def dialect(cls) -> Dialect:
         """One node for what MIL has one operation for."""
-        return Dialect(
-            (
-                "Gelu",
-                "Gemm",
-                "GlobalAveragePool",
-                "HardSigmoid",
-                "HardSwish",
-                "InstanceNormalization",
-                "LayerNormalization",
-                "LpNormalization",
-                "Softmax",
-                "Softplus",
-                "Swish",
+        return Dialect((*ACCELERATED, "Swish"))
+
+    @classmethod
+    def quantization(cls) -> QuantizationRules:
+        """W8A8: symmetric int8 upon the inputs of convolutions and products; biases stay in float."""
+        return QuantizationRules(
+            activations=("int8",),
+            weights=("int8",),
+            layers=("Conv", "ConvTranspose", "Gemm", "MatMul"),
+            symmetric=True,
+            per_channel=("Conv", "ConvTranspose", "Gemm", "MatMul"),
+            bias="float",
+            shared=(
+                "Concat",
+                "Flatten",
+                "Identity",
+                "MaxPool",
+                "Reshape",
+                "Slice",
+                "Squeeze",
+                "Transpose",
+                "Unsqueeze",
             ),
+            fused=("Clip", "Relu"),
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from onnxopt import ir
 from onnxopt.pipeline.backend import Artifact, Backend, Problem
+from onnxopt.pipeline.quantization import QuantizationRules
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,45 @@ class Onnx(Backend):
 
     external_data: bool | None = None
     """Whether weights go into a file of their own; none: where they came from one, or exceed protobuf's 2 GB."""
+
+    @classmethod
+    def quantization(cls) -> QuantizationRules:
+        """What onnxruntime's CPU provider makes integer kernels of, as version 1.31 was seen to.
+
+        Conv needs a QuantizeLinear right behind it; Gemm and MatMul give out float where there is none. A product of
+        two activations is left in float, which costs attention little time and much accuracy.
+        """
+        return QuantizationRules(
+            activations=("uint8", "int8", "uint16", "int16"),
+            weights=("int8", "uint8", "int4", "uint4", "int16"),
+            wide="uint16",
+            layers=("Conv", "Gemm", "MatMul"),
+            per_channel=("Conv", "Gemm", "MatMul"),
+            outputs=("Conv",),
+            computed=("Add", "AveragePool", "GlobalAveragePool", "LeakyRelu", "Mul", "Sigmoid", "Where"),
+            between=("Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish", "Mish", "PRelu", "Softplus", "Swish", "Tanh"),
+            shared=(
+                "Concat",
+                "DepthToSpace",
+                "Expand",
+                "Flatten",
+                "Gather",
+                "GatherElements",
+                "Identity",
+                "MaxPool",
+                "Reshape",
+                "Resize",
+                "Slice",
+                "Squeeze",
+                "Tile",
+                "Transpose",
+                "Unsqueeze",
+            ),
+            fused=("Clip", "Relu"),
+            clipping="drop",
+            products=False,
+            bare=("Conv",),
+        )
 
     def check(self, graph: ir.Graph) -> list[Problem]:
         """Nothing is refused: unknown operators are carried through."""

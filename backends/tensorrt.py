@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnxopt.pipeline.dialect import Dialect
+from onnxopt.pipeline.dialect import ACCELERATED, Dialect
+from onnxopt.pipeline.quantization import QuantizationRules
 from onnxopt.pipeline.target import Target
+
+_SHARED = (
+    "Concat", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice", "Split", "Squeeze", "Tile",
+    "Transpose", "Unsqueeze",
+)  # fmt: skip
+"""Operators over which the builder moves Q/DQ."""
 
 
 @dataclass(frozen=True)
@@ -15,20 +22,26 @@ class Tensorrt(Target):
     @classmethod
     def dialect(cls) -> Dialect:
         """One node for what its parser maps to one layer; attention cores stay as they are, its builder fuses them."""
-        return Dialect(
-            (
-                "Gelu",
-                "Gemm",
-                "GlobalAveragePool",
-                "GroupNormalization",
-                "HardSigmoid",
-                "HardSwish",
-                "InstanceNormalization",
-                "LayerNormalization",
-                "LpNormalization",
-                "Mish",
-                "Softmax",
-                "Softplus",
-            ),
-            ("attention", "matmul-add"),
+        return Dialect((*ACCELERATED, "GroupNormalization", "Mish"), ("attention", "matmul-add"))
+
+    @classmethod
+    def quantization(cls) -> QuantizationRules:
+        """Symmetric int8 upon the inputs of layers, not their outputs; what the builder fuses stays whole.
+
+        Anything else is refused, silently wrong or silently runs in float. Products of a row, first layers of few
+        channels, normalizations and attention cores are better left in float.
+        """
+        return QuantizationRules(
+            activations=("int8",),
+            weights=("int8",),
+            layers=("Conv", "ConvTranspose", "Gemm", "MatMul"),
+            symmetric=True,
+            per_channel=("Conv", "ConvTranspose", "Gemm", "MatMul"),
+            bias="float",
+            shared=_SHARED,
+            fused=("Clip", "Relu"),
+            residual=True,
+            products=False,
+            vectors=False,
+            first_channels=5,
         )

@@ -32,7 +32,8 @@ class FuseConvBn(Pass):
     that is spelled out stay. No rewrite adds a node.
 
     Where both factors of a MatMul that are computed have a scale of one number, as in torch's attention, both go into
-    the layer that makes one of them, through the Reshapes, Transposes and Splits between; or else into one Mul.
+    the layer that makes one of them, through the Reshapes, Transposes and Splits between; or else, and where the
+    target's engine computes a scale and a product as one, into one Mul.
 
     New weights are computed in double precision and rounded once to the type of the old ones; weights that other
     nodes share are left to those. Zero weights stay zero. Left alone, with a reason: BatchNormalization in training

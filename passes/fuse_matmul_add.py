@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from onnxopt import ir
 from onnxopt.ir.proven import ProvenShapes
+from onnxopt.linear.flattened import flatten, transposed_as_flag
 from onnxopt.linear.gemm import add_as_bias, transpose_as_flag, transposes_as_gemm
 from onnxopt.linear.setting import Setting
 from onnxopt.pipeline.base import Context, Pass, Preserves
@@ -19,8 +20,11 @@ class FuseMatmulAdd(Pass):
     """Make a MatMul of matrices and the Add of a constant that follows it one Gemm, and Transposes round it flags.
 
     Both operands have to be certain to be of rank 2, and the target has to take a Gemm. Where the data are of a higher
-    rank, MatMul and Add stay: a Gemm would need Reshapes round it, and engines that fuse bias, Gelu and attention look
-    for the MatMul. A Gemm without a bias takes the Add too. A Transpose of a matrix for a Gemm alone becomes its
+    rank, a Gemm of all rows needs a Reshape before it and one behind it: MatMul and Add become one where a Reshape
+    stands on either side already, so that no node is added; not before an activation, and not where heads of attention
+    are made in the way that engines look for, who fuse the Add. A MatMul with a weight that is transposed at every run,
+    since another node reads it as it is, becomes a Gemm of all rows even where that adds nodes: the Transpose takes
+    longer. A Gemm without a bias takes the Add too. A Transpose of a matrix for a Gemm alone becomes its
     `transA` or `transB`, so that no weight is read; a MatMul with such a Transpose becomes a Gemm, from opset 11 on,
     where Gemm needs no bias.
 
@@ -40,6 +44,8 @@ class FuseMatmulAdd(Pass):
                 for node in scope.nodes:
                     if node.op not in _OPS or not node.is_standard or edit.was_removed(node):
                         continue
+                    if node.op == "MatMul" and _of_rows(edit, scope, node, ctx, setting):
+                        continue
                     gemm = add_as_bias(edit, scope, node, ctx, setting)
                     if gemm is not None:
                         ctx.count("biases")
@@ -49,3 +55,14 @@ class FuseMatmulAdd(Pass):
                     if gemm.is_op("Gemm") and (saved := transpose_as_flag(edit, gemm, ctx)):
                         ctx.count("transposed matrices", saved)
         return edit.changed
+
+
+def _of_rows(edit: ir.Edit, scope: ir.Graph, node: ir.Node, ctx: Context, setting: Setting) -> bool:
+    """Make a MatMul of a higher rank a Gemm of all rows, where that costs no time and hides nothing."""
+    if flatten(edit, scope, node, ctx, setting):
+        ctx.count("biases of rows")
+        return True
+    if transposed_as_flag(edit, scope, node, ctx, setting):
+        ctx.count("transposed weights")
+        return True
+    return False

@@ -9,6 +9,7 @@ from onnxopt import ir
 from onnxopt.ir import dtypes
 from onnxopt.ir.purity import Purity
 from onnxopt.pipeline.base import Context, Pass, Preserves
+from onnxopt.rules.movement.called_types import CalledTypes
 from onnxopt.rules.movement.casts import KNOWN, direct
 from onnxopt.rules.movement.rewriting import nodes_of, remove_unread
 
@@ -27,22 +28,48 @@ class MergeCasts(Pass):
     In every scope. Declared element types count in the main graph and its subgraphs: a runtime refuses wrong ones. In a
     function only the types that Casts give do. Where others read the first Cast too, the second one reads past it only
     if all of them can.
+
+    In a function a CastLike goes whose input has the type already in every call that the model makes: exporters write
+    one for each constant of a function that takes several types.
     """
 
     preserves: ClassVar[Preserves] = Preserves.BITS
-    needs: ClassVar[tuple[str, ...]] = ("Cast",)
+    needs: ClassVar[tuple[str, ...]] = ("Cast", "CastLike")
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed."""
-        casts = [node for node, opset in nodes_of(graph, _CAST, Purity(graph)) if opset >= _BY_NUMBER_FROM]
+        purity = Purity(graph)
+        changed = bool(graph.functions) and _drop_in_functions(graph, purity, ctx)
+        casts = [node for node, opset in nodes_of(graph, _CAST, purity) if opset >= _BY_NUMBER_FROM]
         if len(casts) < 2:
-            return False
+            return changed
         functions = {node for function in graph.functions for node in ir.every_node(function)}
         with ir.edit(graph) as edit:
             merging = _Merging(edit, ctx, frozenset(casts), functions)
             for node in casts:
                 merging.visit(node)
-        return edit.changed
+        return changed or edit.changed
+
+
+def _drop_in_functions(graph: ir.Graph, purity: Purity, ctx: Context) -> bool:
+    """Remove the CastLikes of functions that change nothing in any call."""
+    types: CalledTypes | None = None
+    with ir.edit(graph) as edit:
+        for function in graph.functions:
+            for node in function.nodes:
+                if not node.is_op("CastLike") or len(node.inputs) != 2 or purity.called(node) is not None:
+                    continue
+                types = types or CalledTypes(graph, purity)
+                kind, wanted = (types.of(tensor, function) for tensor in node.inputs)
+                output, kept = node.outputs[0], node.inputs[0]
+                if kind is None or wanted is None:
+                    ctx.refuse("the calls of the function do not agree on a type, or it is not certain", node)
+                elif kind == wanted and (reason := edit.obstacle(output, kept)) is not None:
+                    ctx.refuse(reason, node)
+                elif kind == wanted and ctx.allow(f"removed: '{kept.name}' is {wanted} in every call", node):
+                    edit.replace_all_uses(output, kept)
+                    edit.remove(node)
+    return edit.changed
 
 
 _BY_NUMBER_FROM = 6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from onnx import TensorProto
@@ -74,6 +74,29 @@ def element_types(main: Graph) -> dict[Variable, dtypes.DType]:
 
     if not isinstance(main, Function):
         visit(main)
+    return found
+
+
+def body_types(
+    function: Function, given: Sequence[dtypes.DType | None], purity: Purity
+) -> dict[Variable, dtypes.DType]:
+    """The element types that follow in the body of a function whose inputs have these, its subgraphs left out.
+
+    What the body declares is not asked: it may be of another call.
+    """
+    found: dict[Variable, dtypes.DType] = {}
+
+    def known(tensor: Tensor) -> dtypes.DType | None:
+        return tensor.dtype if isinstance(tensor, Constant) else found.get(tensor)
+
+    def note(tensors: Sequence[Tensor], types: Sequence[dtypes.DType | None]) -> None:
+        pairs = zip(tensors, types, strict=False)
+        found.update((tensor, dtype) for tensor, dtype in pairs if dtype is not None and isinstance(tensor, Variable))
+
+    note(function.inputs, given)
+    for node in function.nodes:
+        if purity.called(node) is None and not any(True for _ in node.subgraphs()):
+            note(node.outputs, _given(node, function, known))
     return found
 
 

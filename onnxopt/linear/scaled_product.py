@@ -64,7 +64,10 @@ class _Target:
 
 
 def fold_scales_of_product(edit: Edit, scope: Graph, node: Node, gate: Gate, setting: Setting) -> int:
-    """Take the scales from both factors of a MatMul: into a layer, or else into one of them; return how many go."""
+    """Take the scales from both factors of a MatMul: into a layer, or else into one of them; return how many go.
+
+    Where the target's engine computes scale and product as one, one scale stays in front of it.
+    """
     scales = _scales_of(edit, scope, node, setting)
     if scales is None:
         return 0
@@ -74,7 +77,7 @@ def fold_scales_of_product(edit: Edit, scope: Graph, node: Node, gate: Gate, set
         gate.refuse("the scales of both factors not merged: on one side alone they might overflow, or vanish", node)
         return 0
     target = None
-    for scale in scales:
+    for scale in () if setting.dialect.keeps("scaled-product") else scales:
         try:
             target = _target_of(edit, scope, scale, factor, setting)
         except NoMatch as no:

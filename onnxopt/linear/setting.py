@@ -13,11 +13,11 @@ from onnxopt.linear.geometry import followed_shape
 class Dialect(Protocol):
     """What of a target's `pipeline.dialect.Dialect` matters here."""
 
-    def takes(self, op: Literal["Gemm"], /) -> bool:
+    def takes(self, op: Literal["Gemm", "GemmOfRows"], /) -> bool:
         """Whether the target likes this operator as one node."""
         ...
 
-    def keeps(self, spelling: Literal["attention", "gelu", "matmul-add"], /) -> bool:
+    def keeps(self, spelling: Literal["attention", "gelu", "matmul-add", "scaled-product"], /) -> bool:
         """Whether the target's engine finds this spelling by itself."""
         ...
 

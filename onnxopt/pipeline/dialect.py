@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 Composite: TypeAlias = Literal[
     "Gelu",
     "Gemm",
+    "GemmOfRows",
     "GlobalAveragePool",
     "GroupNormalization",
     "HardSigmoid",
@@ -21,14 +22,29 @@ Composite: TypeAlias = Literal[
     "Softplus",
     "Swish",
 ]
-"""Operators that exporters also spell out in simpler ones."""
+"""Operators that exporters also spell out in simpler ones. `GemmOfRows`: a Gemm between Reshapes, for MatMul and Add of
+data of rank 3 and more."""
 
-Spelling: TypeAlias = Literal["attention", "bias-gelu", "gelu", "matmul-add"]
+ACCELERATED: tuple[Composite, ...] = (
+    "Gelu",
+    "Gemm",
+    "GlobalAveragePool",
+    "HardSigmoid",
+    "HardSwish",
+    "InstanceNormalization",
+    "LayerNormalization",
+    "LpNormalization",
+    "Softmax",
+    "Softplus",
+)
+"""Those that every accelerator here computes as one."""
+
+Spelling: TypeAlias = Literal["attention", "bias-gelu", "gelu", "matmul-add", "scaled-product"]
 """Groups of nodes that an engine finds and computes as one.
 
 `attention`: MatMul, scale, mask, Softmax, MatMul with the Reshapes and Transposes of the heads; `gelu`: Gelu by Erf or
 Tanh; `bias-gelu`: the same behind an Add of a vector; `matmul-add`: MatMul of rank 3 and more behind which a bias is
-added.
+added; `scaled-product`: MatMul with a scale of one number before or behind it.
 """
 
 
@@ -52,6 +68,7 @@ ONNXRUNTIME = Dialect(
     (
         "Gelu",
         "Gemm",
+        "GemmOfRows",
         "HardSigmoid",
         "HardSwish",
         "InstanceNormalization",
@@ -61,7 +78,7 @@ ONNXRUNTIME = Dialect(
         "RMSNormalization",
         "Softmax",
     ),
-    ("attention", "bias-gelu", "gelu", "matmul-add"),
+    ("attention", "bias-gelu", "gelu", "matmul-add", "scaled-product"),
 )
 """What onnxruntime fuses stays as it is; also what a graph for no target in particular is spelled in.
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from onnxopt.errors import BadOption
 from onnxopt.pipeline.defined import defined_in
 from onnxopt.pipeline.dialect import ONNXRUNTIME, Dialect
+from onnxopt.pipeline.quantization import QuantizationRules
 from onnxopt.pipeline.suggest import did_you_mean
 
 PACKAGE = "onnxopt.backends"
@@ -24,6 +25,15 @@ class Target:
     def dialect(cls) -> Dialect:
         """How it likes computations to be spelled; as onnxruntime does where it does not say."""
         return ONNXRUNTIME
+
+    @classmethod
+    def quantization(cls) -> QuantizationRules:
+        """Which tensors it wants as integers, and as which.
+
+        Raises:
+            BadOption: It does not say.
+        """
+        raise BadOption(f"the target {cls.__name__.lower()} has no rules for quantization")
 
 
 def target_names() -> list[str]:
@@ -50,3 +60,12 @@ def target_class(name: str) -> type[Target]:
     if len(found) != 1:
         raise TypeError(f"{module.__name__}: expected one Target, found {len(found)}")
     return found[0]
+
+
+def quantization_rules(target: str | None) -> QuantizationRules:
+    """The rules of the target that a graph is prepared for; those of `onnx` for none in particular.
+
+    Raises:
+        BadOption: There is no such target, or it has no rules.
+    """
+    return target_class(target or "onnx").quantization()

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from onnxopt import ir
 from onnxopt.passes.merge_casts import MergeCasts
 from onnxopt.rules.movement.casts import KNOWN, direct
-from tests.passes.checks import assert_equal_outputs, check_golden, check_pass, check_refusal, parse, run, run_pass
+from tests.passes.checks import assert_equal_outputs, check_golden, check_pass, check_refusal, ops, parse, run, run_pass
 
 MERGE = MergeCasts()
 KINDS = sorted(KNOWN)
@@ -58,10 +58,6 @@ def around(body: str, kind: str = "int32", end: str = "float", *, opset: int = 1
         <ir_version: 8, opset_import: ["" : {opset}]>
         g ({kind}[n] x) => ({end}[n] y) {{ {body} y = Abs (b) }}
     """)
-
-
-def ops(graph: ir.Graph) -> list[str]:
-    return [node.op for node in graph.nodes]
 
 
 @pytest.mark.parametrize(
