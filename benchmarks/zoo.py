@@ -127,7 +127,7 @@ def _exported_models() -> list[Model]:
     images: tuple[Sizes, Sizes] = ({"batch": 1}, {"batch": 3})
     text: tuple[Sizes, Sizes] = ({"batch": 1, "sequence": 16}, {"batch": 3, "sequence": 37})
     fills = {"input_ids": _tokens, "ids": _tokens, "attention_mask": _mask}
-    figures = {"bert_static-ts": "BERT", "vit_tiny_sdpa-ts": "ViT", "shape_heavy-ts": "shape-heavy transformer"}
+    figures = {"bert_plain-ts": "BERT", "vit_plain-ts": "ViT", "shape_heavy-ts": "shape-heavy transformer"}
     vision = ("mobilenet_v3_small", "resnet18", "convnext_atto", "vit_tiny")
     words = ("bert", "bert_sdpa", "gpt2", "encoder", "shape_heavy", "lstm")
     found = []
@@ -137,8 +137,8 @@ def _exported_models() -> list[Model]:
         bindings = images if name.startswith(vision) else text
         timed = {"batch": 1, "sequence": 64} if bindings is text else {"batch": 1}
         found.append(Model(name, _finder(_exported, name), bindings, timed, fills, figures.get(name, "")))
-    fixed = ("vit_tiny_sdpa-ts", "bert_static-ts")
-    found += [Model(name, _finder(_exported, name), fills=fills, figure=figures[name]) for name in fixed]
+    fixed = ("vit_tiny_sdpa-ts", "bert_static-ts", "bert_plain-ts", "vit_plain-ts")
+    found += [Model(name, _finder(_exported, name), fills=fills, figure=figures.get(name, "")) for name in fixed]
     found.append(Model("mobilenet_v3_small-qdq", _finder(_made, "mobilenet_v3_small-qdq"), images, {"batch": 1}))
     return found
 

@@ -6,8 +6,8 @@
 Needs nothing of ours, and so runs in an environment of its own. The files go to $ONNXOPT_CACHE/zoo, by default
 ~/.cache/onnxopt/zoo, with `exported.json` beside them: the version of torch, and what could not be exported.
 
-Every parameter is moved a little from what its constructor gave it: trained weights are no ones and zeros, and equal
-biases the exporter would share behind Identity nodes that no trained model has.
+Every parameter is moved a little from what its constructor gave it, but in the two called plain: trained weights are no
+ones and zeros, and equal biases the exporter would share behind Identity nodes that no trained model has.
 """
 
 # mypy: disable-error-code="import-untyped, import-not-found, misc, no-any-return, no-untyped-call"
@@ -22,7 +22,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,10 @@ class Export:
     """The symbols of the dynamic dimensions, by input."""
     outputs: tuple[str, ...] = ("y",)
     exporters: tuple[str, ...] = (TORCHSCRIPT, DYNAMO)
-    options: dict[str, Any] = field(default_factory=dict)
+    opset: int | None = None
+    """Instead of the exporter's own."""
+    trained: bool = True
+    """Whether the parameters are moved from what the constructor gave them."""
 
 
 def exports() -> Iterator[Export]:
@@ -68,6 +71,10 @@ def exports() -> Iterator[Export]:
     yield Export("bert", lambda: _Bert("eager"), text, masked, bert)
     yield Export("bert_sdpa", lambda: _Bert("sdpa"), text, masked, bert)
     yield Export("bert_static", lambda: _Bert("sdpa"), text, {}, bert, exporters=(TORCHSCRIPT,))
+    # torch's default opset, constant sizes, and parameters as they were made: 281 and 578 nodes.
+    plain: dict[str, Any] = {"exporters": (TORCHSCRIPT,), "opset": 20, "trained": False}
+    yield Export("bert_plain", lambda: _Bert("sdpa"), text, {}, bert, **plain)
+    yield Export("vit_plain", _Vit, one, {}, bert, **plain)
     yield Export("gpt2", _Gpt2, text, masked, ("logits",))
 
     features = {"x": lambda: torch.randn(BATCH, SEQUENCE, 64)}
@@ -110,6 +117,21 @@ class _Bert(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         found = self.model(input_ids=input_ids, attention_mask=attention_mask)
+        return found.last_hidden_state, found.pooler_output
+
+
+class _Vit(nn.Module):
+    """The ViTModel of transformers as small as timm's vit_tiny, and its pooler."""
+
+    def __init__(self) -> None:
+        from transformers import ViTConfig, ViTModel
+
+        super().__init__()
+        sizes = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 12, "num_attention_heads": 3}
+        self.model = ViTModel(ViTConfig(**sizes, attn_implementation="eager"))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.model(pixel_values=x)
         return found.last_hidden_state, found.pooler_output
 
 
@@ -191,7 +213,8 @@ def _as_if_trained(model: nn.Module) -> nn.Module:
 
 def _export(export: Export, exporter: str, path: Path) -> None:
     torch.manual_seed(0)
-    model = _as_if_trained(export.build())
+    built = export.build()
+    model = _as_if_trained(built) if export.trained else built.eval()
     given = tuple(make() for make in export.inputs.values())
     options: dict[str, Any] = {"input_names": list(export.inputs), "output_names": list(export.outputs)}
     if exporter == DYNAMO:
@@ -202,7 +225,8 @@ def _export(export: Export, exporter: str, path: Path) -> None:
         first = next(iter(export.axes.values()))
         kept = {name: first if name != "pooled" else {0: "batch"} for name in export.outputs}
         options |= {"dynamic_axes": {**export.axes, **kept}}
-    torch.onnx.export(model, given, path, dynamo=exporter == DYNAMO, opset_version=_OPSETS[exporter], **options)
+    opset = export.opset or _OPSETS[exporter]
+    torch.onnx.export(model, given, path, dynamo=exporter == DYNAMO, opset_version=opset, **options)
     _without_traces(path)
 
 
@@ -234,7 +258,7 @@ def main() -> None:
             path = folder / f"{name}.onnx"
             if given.only not in name or (path.exists() and not given.again):
                 continue
-            known[name] = {"torch": torch.__version__, "opset": _OPSETS[exporter]}
+            known[name] = {"torch": torch.__version__, "opset": export.opset or _OPSETS[exporter]}
             try:
                 with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):  # noqa: PTH123
                     _export(export, exporter, path)

@@ -7,8 +7,9 @@ PRESETS = {
     "O2": "infer-types,repeat{max=4}(O1,fold-shapes,fuse-conv-bn,fuse-depthwise),infer-shapes",
     "O3": (
         "infer-types,share-initializers,repeat{max=6}("
-        "fold-constants,eliminate-identities,inline-if,fold-shapes,eliminate-common-subexpressions,omit-defaults,"
-        "eliminate-dead-nodes,inline-functions{fewer-nodes=true},cancel-quantization,merge-casts,merge-transposes,"
+        "fold-constants,eliminate-identities,eliminate-zero-addends,inline-if,fold-shapes,"
+        "eliminate-common-subexpressions,omit-defaults,eliminate-dead-nodes,"
+        "inline-functions{fewer-nodes=true},cancel-quantization,merge-casts,merge-transposes,"
         "sink-transposes,merge-reshapes,merge-slices,merge-concats,merge-pads,eliminate-broadcasts,"
         "recognize-activations,recognize-normalizations,merge-arithmetic,fuse-pads,fuse-conv-bn,fuse-matmul-add,"
         "fuse-depthwise),share-initializers,infer-shapes"
