@@ -92,10 +92,12 @@ class _Search:
                     self.scope(subgraph)
 
     def _is_known(self, node: Node) -> bool:
-        if node.is_op(*OF_SHAPE) and node.inputs and self.facts.dims(node.inputs[0]) is not None:
+        if node.op in OF_SHAPE and node.is_standard and node.inputs and self.facts.dims(node.inputs[0]) is not None:
             return True
-        named = [tensor for tensor in node.inputs if tensor.name]
-        return all(tensor in self.computable or self.facts.leaf(tensor) is not None for tensor in named)
+        for tensor in node.inputs:
+            if tensor.name and tensor not in self.computable and self.facts.leaf(tensor) is None:
+                return False
+        return True
 
     def _is_used(self, node: Node) -> bool:
         return any(tensor.name and (tensor.outputs or tensor in self.outputs) for tensor in node.outputs)

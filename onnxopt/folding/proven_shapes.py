@@ -10,7 +10,7 @@ from onnx import ModelProto, TypeProto, shape_inference
 from onnxopt.folding.facts import Facts, static_dims
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.node import Node
-from onnxopt.ir.proven import ProvenShapes
+from onnxopt.ir.proven import Dim, Dims, ProvenShapes
 from onnxopt.ir.skeleton import Skeleton, paired
 from onnxopt.ir.tensor import Constant, Tensor
 
@@ -37,9 +37,15 @@ def answer(questions: list[Tensor], graph: Graph, rules: ProvenShapes, facts: Fa
         return
     facts.certain = lambda tensor: _complete(rules.shape(tensor))
     facts.shapes.update((tensor, dims) for tensor in questions if (dims := _complete(rules.shape(tensor))) is not None)
-    open_ = [tensor for tensor in questions if tensor not in facts.shapes]
+    left = [tensor for tensor in questions if tensor not in facts.shapes]
+    open_ = [tensor for tensor in left if not _is_for_the_caller(rules.dims(tensor))]
     if open_ and not _depends_on_the_caller(graph, rules).issuperset(open_):
         facts.types.update(proven_types(graph))
+
+
+def _is_for_the_caller(dims: Dims | None) -> bool:
+    """Whether the dimensions that the caller chooses decide over all of a shape: then it is not one shape."""
+    return dims is not None and not any(isinstance(dim, Dim) and dim.of_data for dim in dims)
 
 
 def _complete(shape: tuple[int | None, ...] | None) -> tuple[int, ...] | None:

@@ -12,10 +12,12 @@ from onnx_graphsurgeon.ir.tensor import LazyValues
 from onnxopt.errors import BadModel
 from onnxopt.ir.graph import Function, Graph, every_graph
 from onnxopt.ir.links import Links
-from onnxopt.ir.node import Node
+from onnxopt.ir.node import PLAIN, Node
 from onnxopt.ir.schema import find_schema
 from onnxopt.ir.tensor import Constant, Tensor, Variable, as_dtype
 from onnxopt.ir.values import InlineValues, SparseValues, Values
+
+_OURS = frozenset({Variable, Constant})
 
 
 def adopt(graph: Graph) -> None:
@@ -35,18 +37,24 @@ def adopt(graph: Graph) -> None:
         for tensor in (*scope.inputs, *scope.outputs):
             _adopt_tensor(tensor)
         for node in scope.nodes:
-            if not isinstance(node, Node):
+            if node.__class__ is not Node:
                 _adopt_node(node)
-            for tensors in (node.inputs, node.outputs):
-                for tensor in tensors:
-                    if not isinstance(tensor, Tensor):
-                        _adopt_tensor(tensor)
-            for name, value in node.attrs.items():
-                if type(value) is not int:
-                    _adopt_attribute(node, name, value, scope, graph)
+            for tensor in node.inputs:
+                if tensor.__class__ not in _OURS:
+                    _adopt_tensor(tensor)
+            for tensor in node.outputs:
+                if tensor.__class__ not in _OURS:
+                    _adopt_tensor(tensor)
+            if node.attrs:
+                for name, value in node.attrs.items():
+                    kind = value.__class__
+                    if kind not in PLAIN and (kind is not list or not value or value[0].__class__ not in PLAIN):
+                        _adopt_attribute(node, name, value, scope, graph)
 
 
 def _adopt_node(node: Any) -> None:
+    if isinstance(node, Node):
+        return
     node.__class__ = Node
     node.name = node.name or ""
     _relink(node)

@@ -22,7 +22,7 @@ def facts(declared: TypeProto) -> tuple[dtypes.DType | None, Shape | None, str |
     kind = declared.WhichOneof("value")
     if kind in _SHAPED:
         tensor = getattr(declared, kind)
-        shape = [_dim(dim) for dim in tensor.shape.dim] if tensor.HasField("shape") else None
+        shape = [dim.dim_value or _dim(dim) for dim in tensor.shape.dim] if tensor.HasField("shape") else None
         return dtypes.to_numpy(tensor.elem_type), shape, kind
     inner = declared
     while inner.WhichOneof("value") in ("sequence_type", "optional_type"):
@@ -45,7 +45,11 @@ def write_info(tensor: Tensor, out: ValueInfoProto, info: ValueInfoProto | None 
         out.CopyFrom(declared)
     if out.name != tensor.name or declared is None:
         out.name = tensor.name
-    if isinstance(tensor, Variable):
+    if declared is None and isinstance(tensor, Variable) and tensor.type == "tensor_type":
+        if _has_facts(tensor):
+            _write_tensor_type(out.type.tensor_type, tensor.dtype, tensor.shape)
+        stamp(tensor, out)
+    elif isinstance(tensor, Variable):
         if info is None or _is_changed(tensor):  # `info` may contradict the tensor's own: that is the file's affair
             _write_type(tensor, out.type if _has_facts(tensor) or out.HasField("type") else TypeProto())
         if info is None:
@@ -91,6 +95,15 @@ def _write_tensor_type(out: Any, dtype: dtypes.DType | None, shape: Shape | None
     out.shape.SetInParent()
     if len(out.shape.dim) != len(shape):
         del out.shape.dim[:]
+    if not out.shape.dim:
+        for dim in shape:
+            if isinstance(dim, str):
+                out.shape.dim.add(dim_param=dim)
+            elif dim is None or dim < 0:
+                out.shape.dim.add()
+            else:
+                out.shape.dim.add(dim_value=dim)
+        return
     for index, dim in enumerate(shape):
         place = out.shape.dim[index] if index < len(out.shape.dim) else out.shape.dim.add()
         if _dim(place) == dim:

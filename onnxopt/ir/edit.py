@@ -235,8 +235,12 @@ def with_inner_nodes(nodes: Iterable[Node]) -> Iterator[Node]:
     for node in nodes:
         yield node
         if node.attrs:
-            for subgraph in node.subgraphs(recursive=True):
-                yield from subgraph.nodes
+            yield from inner_nodes(node)
+
+
+def inner_nodes(node: Node) -> list[Node]:
+    """The nodes in the subgraphs of a node, at every depth."""
+    return [inner for subgraph in node.subgraphs(recursive=True) for inner in subgraph.nodes] if node.attrs else []
 
 
 def drop_readers(tensor: Tensor, gone: Counter[Node]) -> None:

@@ -43,6 +43,15 @@ def to_proto(graph: Graph, *, max_inline: int | None = None, place: Place | None
     return _Exporter(graph, place).model()
 
 
+def to_outline(graph: Graph, max_inline: int) -> ModelProto:
+    """The skeleton of a model without what the file tells of values and nodes beyond their operators.
+
+    No value infos, but those of inputs and outputs, and in functions; no doc strings and no metadata of nodes.
+    """
+    adopt(graph)
+    return _Outliner(graph, withhold_above(max_inline)).model()
+
+
 def inline(constant: Constant, out: TensorProto) -> None:
     """Put a constant's data into the TensorProto, in the very fields that the file used where it is untouched."""
     values = constant._values
@@ -167,13 +176,12 @@ class _Exporter:
                 write_info(constant, out.add())
         for node in graph.nodes:
             for tensor in node.outputs:
-                if tensor.name and tensor not in declared and _is_declared(tensor):
+                if tensor.name and tensor not in declared and is_declared(tensor):
                     write_info(tensor, out.add())
         out.extend(graph.stray_infos)
 
     def node(self, node: Node, out: NodeProto) -> None:
-        if node.shell is not None:
-            out.CopyFrom(node.shell)
+        self._remarks(node, out)
         out.op_type = node.op
         if node.name:
             out.name = node.name
@@ -181,8 +189,6 @@ class _Exporter:
             out.domain = node.domain
         if node.overload:
             out.overload = node.overload
-        if node.doc_string:
-            out.doc_string = node.doc_string
         out.input.extend([tensor.name for tensor in node.inputs])
         for tensor in node.outputs:
             if isinstance(tensor, Constant):
@@ -190,10 +196,20 @@ class _Exporter:
             out.output.append(tensor.name)
         shells = node.attr_shells or {}
         for name, value in node.attrs.items():
-            if type(value) is int and name not in shells:
+            kind = None if name in shells else value.__class__
+            if kind is int:
                 out.attribute.add(name=name, i=value, type=2)  # AttributeProto.INT
+            elif kind is list and value and all(item.__class__ is int for item in value):
+                out.attribute.add(name=name, ints=value, type=7)  # AttributeProto.INTS
             else:
                 self.writer.write(name, value, out.attribute.add(), shells.get(name), node.label)
+
+    def _remarks(self, node: Node, out: NodeProto) -> None:
+        """What a file tells of a node beyond what it computes."""
+        if node.shell is not None:
+            out.CopyFrom(node.shell)
+        if node.doc_string:
+            out.doc_string = node.doc_string
         if "_metadata_props" in node.__dict__:
             write_props(node.metadata_props, out)
 
@@ -221,12 +237,22 @@ class _Exporter:
             self.node(node, out.node.add())
         self._value_infos(function, out.value_info)
         for tensor in dict.fromkeys((*function.inputs, *function.outputs)):
-            if _is_declared(tensor):
+            if is_declared(tensor):
                 write_info(tensor, out.value_info.add())
         out.opset_import.extend(opset_imports(function))
 
 
-def _is_declared(tensor: Any) -> bool:
+class _Outliner(_Exporter):
+    def _value_infos(self, graph: Graph, out: Any) -> None:
+        if isinstance(graph, Function):
+            super()._value_infos(graph, out)
+
+    def _remarks(self, node: Node, out: NodeProto) -> None:
+        pass
+
+
+def is_declared(tensor: Any) -> bool:
+    """Whether a value info of a tensor would say something."""
     return tensor.info is not None or (
         isinstance(tensor, Variable) and (tensor.dtype is not None or tensor.shape is not None)
     )

@@ -16,11 +16,8 @@ from onnx import (
     ValueInfoProto,
 )
 
-from onnxopt.ir.node import DEFAULT_DOMAINS, Node
+from onnxopt.ir.node import DEFAULT_DOMAINS, PLAIN, Node
 from onnxopt.ir.tensor import Constant, Tensor
-
-_PLAIN = frozenset({int, float, str})
-"""Classes of attributes that hold no graph, as most do."""
 
 
 class Graph(gs.Graph):  # type: ignore[misc]
@@ -119,17 +116,21 @@ class Graph(gs.Graph):  # type: ignore[misc]
 
     def subgraphs(self, recursive: bool = False) -> Iterator[Graph]:
         """The graphs in the attributes of its nodes, and with `recursive` those inside them."""
-        for node in self.nodes:
-            for value in node.attrs.values() if node.attrs else ():
-                kind = value.__class__  # asked of every node by every pass, and nearly always in vain
-                if kind in _PLAIN or (kind is list and value and value[0].__class__ in _PLAIN):
-                    continue
-                for graph in value if isinstance(value, list) else (value,):
-                    if not isinstance(graph, gs.Graph):
-                        break  # a list holds one kind of thing
-                    yield graph
-                    if recursive:
-                        yield from graph.subgraphs(recursive=True)
+        found = [  # asked by every pass, and nearly always in vain
+            value
+            for node in self.nodes
+            if node.attrs
+            for value in node.attrs.values()
+            if value.__class__ not in PLAIN
+            and (value.__class__ is not list or (value and value[0].__class__ not in PLAIN))
+        ]
+        for value in found:
+            for graph in value if isinstance(value, list) else (value,):
+                if not isinstance(graph, gs.Graph):
+                    break  # a list holds one kind of thing
+                yield graph
+                if recursive:
+                    yield from graph.subgraphs(recursive=True)
 
     def copy(self, tensor_map: dict[Tensor, Tensor] | None = None) -> Graph:
         """A complete copy: subgraphs and functions are copied, weights are shared until somebody writes into them.

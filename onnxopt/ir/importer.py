@@ -170,16 +170,17 @@ class _Importer:
             domain=proto.domain if has_domain else None,
         )  # fmt: skip
         own = scope.own
+        add = list.append  # Links.append would tell the other side too, at twice the time
         for name in proto.input:
             tensor = (own.get(name) or scope.find(name)) if name else Variable("")
             if tensor is None:
                 raise BadModel(f"{_label(proto)} reads '{name}', which nothing produces")
-            list.append(inputs, tensor)
-            list.append(tensor.outputs, node)
+            add(inputs, tensor)
+            add(tensor.outputs, node)
         for name in proto.output:
             tensor = own[name] if name else Variable("")
-            list.append(outputs, tensor)
-            list.append(tensor.inputs, node)
+            add(outputs, tensor)
+            add(tensor.inputs, node)
         for attribute in proto.attribute:
             read_attribute(attribute, node, lambda graph: self.subgraph(graph, scope), self.read_values)
         _read_rest(proto, node)

@@ -19,7 +19,8 @@ class Links(list[Any]):
     def __init__(self, owner: object, field: str, initial: Iterable[Any] = ()) -> None:
         self.owner = owner
         self.field = field
-        self.extend(initial)
+        if initial:
+            self.extend(initial)
 
     def _link(self, elem: Any) -> None:
         list.append(getattr(elem, self.field), self.owner)

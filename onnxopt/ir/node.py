@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from onnxopt.ir.graph import Graph
 
 DEFAULT_DOMAINS = (None, "", "ai.onnx")
+PLAIN = frozenset({int, float, str})
+"""Classes of attributes, and of what lists of them hold, that hold no graph: nearly all."""
 
 
 class Node(Linked, gs.Node):  # type: ignore[misc]
@@ -92,6 +94,9 @@ class Node(Linked, gs.Node):  # type: ignore[misc]
     def subgraphs(self, recursive: bool = False) -> Iterator[Graph]:
         """The graphs in its attributes (`then_branch`, `body`), and with `recursive` those inside them."""
         for value in self.attrs.values():
+            kind = value.__class__
+            if kind in PLAIN or (kind is list and value and value[0].__class__ in PLAIN):
+                continue
             for graph in value if isinstance(value, list) else (value,):
                 if not isinstance(graph, gs.Graph):
                     break

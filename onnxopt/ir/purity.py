@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxopt.ir.edit import with_inner_nodes
+from onnxopt.ir.edit import inner_nodes, with_inner_nodes
 from onnxopt.ir.graph import Function, Graph
 from onnxopt.ir.known import known_value
 from onnxopt.ir.node import DEFAULT_DOMAINS, Node
@@ -43,15 +43,15 @@ class Purity:
 
         Operators of a domain that is not known here may do more.
         """
-        return all(self._holds(inner, 0, False) for inner in with_inner_nodes([node]))
+        return self._holds(node, 0, False) and all(self._holds(inner, 0, False) for inner in inner_nodes(node))
 
     def is_repeatable(self, node: Node, opset: int) -> bool:
         """Whether a pure node also computes the same outputs each time: no random operator, no Dropout in training."""
-        return all(self._holds(inner, opset, True) for inner in with_inner_nodes([node]))
+        return self._holds(node, opset, True) and all(self._holds(inner, opset, True) for inner in inner_nodes(node))
 
     def called(self, node: Node) -> Function | None:
         """The local function that a node calls."""
-        return self._functions.get((_plain(node.domain), node.op, node.overload))
+        return self._functions.get((_plain(node.domain), node.op, node.overload)) if self._functions else None
 
     def _holds(self, node: Node, opset: int, repeatable: bool) -> bool:
         function = self.called(node)

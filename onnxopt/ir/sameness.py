@@ -72,6 +72,11 @@ def _content(constant: Constant) -> Hashable:
 
 def _attribute(value: Any) -> Hashable:
     """An attribute as something to compare: by kind too, since 1 == 1.0, and by sign of zero; None for a graph."""
+    kind = value.__class__
+    if kind is int:
+        return value, kind
+    if kind is list and value and all(item.__class__ is int for item in value):
+        return tuple(value), int
     if isinstance(value, Graph):
         return None
     if isinstance(value, list):

@@ -11,7 +11,7 @@ from onnxopt.errors import BadModel
 from onnxopt.ir.collector import gc_paused
 from onnxopt.ir.dtypes import same
 from onnxopt.ir.graph import Graph
-from onnxopt.ir.skeleton import Derived, Facts, Skeleton, is_open
+from onnxopt.ir.skeleton import NOTHING, Derived, Facts, Skeleton, is_open
 from onnxopt.ir.tensor import Dim, Shape, Tensor, Variable
 
 
@@ -100,9 +100,9 @@ def derive(graph: Graph, dims: Mapping[str, int] | None = None) -> tuple[dict[Va
     first = last = skeleton.infer()
     declared = {tensor: bound(declaration(tensor), dims or {}) for tensor in _values(graph)}
     open_ = {
-        tensor: merge(facts, last.facts.get(tensor, Facts()))
+        tensor: merge(facts, last.facts.get(tensor, NOTHING))
         for tensor, facts in declared.items()
-        if _adds(facts, last.facts.get(tensor, Facts()))
+        if _adds(facts, last.facts.get(tensor, NOTHING))
     }
     if open_:
         skeleton.declare(open_)
@@ -110,7 +110,7 @@ def derive(graph: Graph, dims: Mapping[str, int] | None = None) -> tuple[dict[Va
     interface = set(graph.outputs) | {tensor for scope in graph.subgraphs(recursive=True) for tensor in scope.inputs}
     return (
         {
-            tensor: (_merge_interface if tensor in interface else merge)(facts, last.facts.get(tensor, Facts()))
+            tensor: (_merge_interface if tensor in interface else merge)(facts, last.facts.get(tensor, NOTHING))
             for tensor, facts in declared.items()
         },
         first,
@@ -121,9 +121,9 @@ def derive(graph: Graph, dims: Mapping[str, int] | None = None) -> tuple[dict[Va
 def declaration(tensor: Variable) -> Facts:
     """What is declared of a value."""
     if tensor.dtype is None and tensor.shape is None and (tensor.info is None or tensor.type == "tensor_type"):
-        return Facts()
+        return NOTHING
     shape = tensor.shape
-    if shape is not None and any(is_open(dim) for dim in shape):
+    if shape is not None and any(type(dim) is not int or dim < 0 for dim in shape):
         shape = [None if is_open(dim) else dim for dim in shape]
     return Facts(tensor.dtype, shape, tensor.type)
 

@@ -6,18 +6,17 @@ of operators that onnx cannot infer. What the inference then says of a value res
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorShapeProto, TypeProto, ValueInfoProto, shape_inference
+from onnx import GraphProto, ModelProto, NodeProto, TensorShapeProto, TypeProto, ValueInfoProto
 
-from onnxopt.errors import BadModel
 from onnxopt.ir import dtypes
 from onnxopt.ir.declared import facts, write_info
-from onnxopt.ir.exporter import to_proto
+from onnxopt.ir.exporter import is_declared, to_outline
 from onnxopt.ir.graph import Graph
 from onnxopt.ir.node import Node
+from onnxopt.ir.onnx_inference import run
 from onnxopt.ir.schema import Schema, find_schema
 from onnxopt.ir.tensor import Dim, Shape, Tensor, Variable
 
@@ -44,6 +43,9 @@ class Facts(NamedTuple):
         return f"{kind}{dtype}{shape}"
 
 
+NOTHING = Facts()
+
+
 class Derived(NamedTuple):
     """What onnx inferred."""
 
@@ -62,11 +64,13 @@ class Skeleton:
         """Make the skeleton; `dims` has numbers for symbols, and for unnamed dimensions of inputs as `input[axis]`."""
         self.graph = graph
         self.dims = dims or {}
-        self.model: ModelProto = to_proto(graph, max_inline=SMALL)
+        self.model: ModelProto = to_outline(graph, SMALL)
         self._functions = {(function.name, function.domain) for function in graph.functions}
         self._required: dict[tuple[str, str | None], list[bool] | None] = {}
         self._problems: list[str] = []
         self._follow: bool | None = None
+        self._read: tuple[set[str], dict[Tensor, tuple[TypeProto, Facts]]] = (set(), {})
+        """The symbols declared and the types that came out when the inference ran last: most come out again."""
         self.model.opset_import.add(domain=_HIDDEN, version=1)
         for scope, proto in paired(graph, self.model.graph):
             self._name_nodes(proto.node)
@@ -81,18 +85,23 @@ class Skeleton:
 
     def _strip(self, scope: Graph, proto: GraphProto) -> None:
         inferred: set[str] = set()
-        opaque: set[str] = set()
+        opaque: dict[str, Tensor] = {}
         for node, node_proto in zip(scope.nodes, proto.node, strict=True):
             required = self._required_inputs(node, scope)
-            names = opaque if required is None else inferred
             if required and not (len(node.inputs) >= len(required) and _has_each(required, node)):
                 self._problems.append(f"{node.op} {node_proto.name}: a required input is missing")
                 node_proto.domain = _HIDDEN  # onnx's inference takes its presence for granted, and crashes
-                names = opaque
-            names.update(tensor.name for tensor in node.outputs)
-        kept = [info for info in proto.value_info if info.name in opaque]
-        del proto.value_info[:]
-        proto.value_info.extend(kept)
+                required = None
+            if required is None:
+                opaque.update((tensor.name, tensor) for tensor in node.outputs)
+            else:
+                inferred.update([tensor.name for tensor in node.outputs])
+        if opaque:
+            given_out = {*scope.inputs, *scope.outputs}.difference(scope.output_infos)
+            for name, tensor in opaque.items():
+                if name and tensor not in given_out and is_declared(tensor):
+                    write_info(tensor, proto.value_info.add())
+            proto.value_info.extend(info for info in scope.stray_infos if info.name in opaque)
         for output in proto.output:
             if output.name in inferred:
                 output.ClearField("type")
@@ -171,21 +180,33 @@ class Skeleton:
         for scope, _ in paired(self.graph, self.model.graph):
             for node in scope.nodes:
                 for tensor in node.outputs:
-                    known = found.facts.get(tensor, Facts())
+                    known = found.facts.get(tensor, NOTHING)
                     if tensor.name and known.kind in (None, "tensor_type") and _is_vague(known.shape):
                         return False
         return True
 
     def _infer(self, follow: bool) -> Derived:
         declared = self._symbols()
-        model, problems = _run(self.model, follow)
+        model, problems = run(self.model, follow)
         found = Derived({}, {}, self._problems + problems)
+        before = self._read[1] if self._read[0] == declared else {}
+        plain: dict[Tensor, tuple[TypeProto, Facts]] = {}
         for scope, proto in paired(self.graph, model.graph):
             types = {info.name: info.type for info in (*proto.value_info, *proto.input, *proto.output)}
             own = () if scope is self.graph else scope.inputs
             for tensor in (*own, *(tensor for node in scope.nodes for tensor in node.outputs)):
-                if tensor.name in types and types[tensor.name].WhichOneof("value"):
-                    _read(tensor, types[tensor.name], declared, found)
+                kind = types.get(tensor.name)
+                if kind is None:
+                    continue
+                known = before.get(tensor)
+                if known is not None and known[0] == kind:
+                    found.facts[tensor] = known[1]
+                    plain[tensor] = known
+                elif kind.WhichOneof("value"):
+                    _read(tensor, kind, declared, found)
+                    if tensor in found.facts and tensor not in found.types:
+                        plain[tensor] = (kind, found.facts[tensor])
+        self._read = (declared, plain)
         return found
 
     def _symbols(self) -> set[str]:
@@ -205,8 +226,12 @@ def _has_each(required: list[bool], node: Node) -> bool:
 def paired(graph: Graph, proto: GraphProto) -> Iterator[tuple[Graph, GraphProto]]:
     """A graph and its subgraphs at every depth, each with its own proto in the export of `graph`."""
     yield graph, proto
-    for node, node_proto in zip(graph.nodes, proto.node, strict=True):
-        for value, attribute in zip(node.attrs.values(), node_proto.attribute, strict=True) if node.attrs else ():
+    if len(graph.nodes) != len(proto.node):
+        raise ValueError(f"no export of graph '{graph.name}'")
+    for place, node in enumerate(graph.nodes):
+        if not node.attrs or not any(True for _ in node.subgraphs()):
+            continue
+        for value, attribute in zip(node.attrs.values(), proto.node[place].attribute, strict=True):
             if isinstance(value, Graph):
                 yield from paired(value, attribute.g)
             elif isinstance(value, list):
@@ -217,30 +242,6 @@ def paired(graph: Graph, proto: GraphProto) -> Iterator[tuple[Graph, GraphProto]
 def is_open(dim: Dim) -> bool:
     """Whether a dimension is unknown. Exporters also say so by -1, and by "?", which would else be one symbol."""
     return dim is None or dim == "?" or (isinstance(dim, int) and dim < 0)
-
-
-def _run(model: ModelProto, follow: bool) -> tuple[ModelProto, list[str]]:
-    try:
-        try:  # strict inference tells of every node that failed, but then gives nothing else
-            return shape_inference.infer_shapes(model, data_prop=follow, strict_mode=True), []
-        except shape_inference.InferenceError as error:
-            inferred = shape_inference.infer_shapes(model, data_prop=follow, strict_mode=False)
-            return inferred, _problems(str(error))
-    except Exception as error:  # whatever onnx and protobuf throw at an odd model
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadModel(f"onnx's shape inference gave up on the model: {reason}") from error
-
-
-def _problems(text: str) -> list[str]:
-    """The lines of `[ShapeInferenceError] Inference error(s): (op_type:Relu, node name: r): [...] why`."""
-    found = []
-    for part in re.split(r"\n(?=\(op_type:)", text.partition("Inference error(s): ")[2] or text):
-        line = " ".join(part.split())
-        if "Cannot parse data from external tensors" in line:  # the skeleton's own doing; the type is inferred still
-            continue
-        line = re.sub(r"\(op_type:(\w+)(?:, node name: (.*?))?\): ", r"\1 \2: ", line)
-        found.append(re.sub(r"\[(Shape|Type)InferenceError\] ", "", line))
-    return found
 
 
 def _dims(declared: TypeProto) -> Iterable[TensorShapeProto.Dimension]:

@@ -22,9 +22,9 @@ def sort(graph: Graph) -> bool:
 
 def sort_scope(graph: Graph) -> bool:
     """Sort one scope: among the nodes that could come next, the one that stood first comes first."""
-    place = {node: index for index, node in enumerate(graph.nodes)}
-    if all(place.get(needed, -1) < index for node, index in place.items() for needed in producers(node)):
+    if _is_sorted(graph.nodes):
         return False
+    place = {node: index for index, node in enumerate(graph.nodes)}
     waits: list[int] = [0] * len(place)
     readers: list[list[int]] = [[] for _ in place]
     for node, index in place.items():
@@ -46,6 +46,22 @@ def sort_scope(graph: Graph) -> bool:
     return True
 
 
+def _is_sorted(nodes: list[Node]) -> bool:
+    """Whether each node stands behind those of the same list that it needs; asked of every graph, time and again."""
+    done: set[Node] = set()
+    elsewhere: list[Node] = []
+    for node in nodes:
+        for tensor in node.inputs:
+            made = tensor.inputs
+            if made and made[0] not in done:
+                elsewhere.append(made[0])
+        if node.attrs:
+            for subgraph in node.subgraphs():
+                elsewhere += [needed for needed in _read_inside(subgraph) if needed not in done]
+        done.add(node)
+    return done.isdisjoint(elsewhere)
+
+
 def _in_cycle(nodes: list[Node], place: dict[Node, int], waits: list[int]) -> Node:
     """One of the nodes in a cycle: who waits has a producer that waits, and going on, comes back."""
     node = nodes[next(index for index, count in enumerate(waits) if count)]
@@ -63,8 +79,12 @@ def producers(node: Node) -> Iterator[Node]:
             yield tensor.inputs[0]
     if node.attrs:
         for subgraph in node.subgraphs():
-            for inner in subgraph.nodes:
-                yield from producers(inner)
-            for tensor in subgraph.outputs:
-                if tensor.inputs:
-                    yield tensor.inputs[0]
+            yield from _read_inside(subgraph)
+
+
+def _read_inside(subgraph: Graph) -> Iterator[Node]:
+    for inner in subgraph.nodes:
+        yield from producers(inner)
+    for tensor in subgraph.outputs:
+        if tensor.inputs:
+            yield tensor.inputs[0]

@@ -20,6 +20,8 @@ from onnxopt.ir import dtypes
 from onnxopt.ir.mapped_file import MappedFile
 
 Array = npt.NDArray[Any]
+_KEPT = 1024
+"""Bytes of a small array that stays beside its TensorProto once it was read."""
 
 
 class Values(gs.LazyValues):  # type: ignore[misc]
@@ -62,12 +64,18 @@ class InlineValues(Values):
 
     def __init__(self, tensor: TensorProto) -> None:
         self.tensor = tensor
+        self._array: Array | None = None
         self._describe(tensor.dims, tensor.data_type, tensor.name)
         require_complete(tensor)
 
     def read(self) -> Array:
         """Numbers of the TensorProto, read-only."""
-        return _to_array(self.tensor)
+        array = self._array
+        if array is None:
+            array = _to_array(self.tensor)
+            if self.nbytes <= _KEPT:  # shapes and scalars are asked for again and again
+                self._array = array
+        return array
 
 
 class MappedValues(Values):

@@ -32,6 +32,8 @@ _MOST_FIELDS = 100
 """A tensor with more, such as one that spells out each number, is parsed too: here that would take long."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIDTH = {_FIXED64: 8, _FIXED32: 4}
+_SHORT = 0x7F
+"""The largest number of one byte, as most tags and many lengths are."""
 
 
 class Malformed(Exception):
@@ -56,11 +58,17 @@ def fields(data: memoryview, start: int, end: int) -> Iterator[_Field]:
     """
     at = start
     while at < end:
-        tag, value = _varint(data, at, end)
+        tag, value = data[at], at + 1
+        if tag > _SHORT:
+            tag, value = _varint(data, at, end)
         wire = tag & 7
         if wire == _BYTES:
-            length, value = _varint(data, value, end)
-            stop = value + length
+            if value < end and data[value] <= _SHORT:
+                stop = value + 1 + data[value]
+                value += 1
+            else:
+                length, value = _varint(data, value, end)
+                stop = value + length
         elif wire == _VARINT:
             stop = _varint(data, value, end)[1]
         elif wire in _WIDTH:
@@ -226,6 +234,8 @@ class WeightsWriter:
             if found.number != _INITIALIZER:
                 continue
             tensor = TensorProto.FromString(bytes(data[found.value : found.end]))
+            if tensor.data_location != TensorProto.EXTERNAL:
+                continue
             entries = {entry.key: entry.value for entry in tensor.external_data}
             if entries.get("location") != self.token:
                 continue

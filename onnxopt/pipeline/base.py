@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from onnxopt.pipeline.target import target_class
 
@@ -58,7 +59,12 @@ class Pass(ABC):
     @classmethod
     def pass_name(cls) -> str:
         """`FoldConstants` is `fold-constants`."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+        return _kebab(cls.__name__)
+
+
+@functools.cache
+def _kebab(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,14 @@ class Rewrite:
     pass_name: str
     what: str
     where: str
+
+
+@runtime_checkable
+class Resuming(Protocol):
+    """An analysis that can take over from earlier ones, its own kind or others, what has not changed since."""
+
+    def resume(self, earlier: Iterable[object]) -> None:
+        """Look at earlier analyses, the latest last, and find the same as without them."""
 
 
 @dataclass
@@ -95,6 +109,7 @@ class Context:
     warnings: list[str] = field(default_factory=list)
     """What the user should know though nothing failed, one line each."""
     _analyses: dict[Any, tuple[ir.Graph, Any]] = field(default_factory=dict, repr=False)
+    _outdated: dict[Any, tuple[ir.Graph, Any]] = field(default_factory=dict, repr=False)
     _kept: dict[type, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -141,7 +156,11 @@ class Context:
         """
         known = self._analyses.get(kind)
         if known is None or known[0] is not graph:
-            known = self._analyses[kind] = (graph, kind(graph))
+            made = kind(graph)
+            if isinstance(made, Resuming):
+                made.resume([earlier for _, earlier in (*self._outdated.values(), *self._analyses.values())])
+                self._outdated.pop(kind, None)
+            known = self._analyses[kind] = (graph, made)
         found: T = known[1]
         return found
 
@@ -155,8 +174,17 @@ class Context:
         return found
 
     def forget(self) -> None:
-        """Drop every analysis: the graph has changed."""
+        """Drop every analysis: the graph has changed. Those that can go on from an earlier one will."""
+        for kind, known in self._analyses.items():
+            if isinstance(known[1], Resuming):
+                self._outdated.pop(kind, None)  # the latest stands last
+                self._outdated[kind] = known
         self._analyses.clear()
+
+    def close(self) -> None:
+        """Drop every analysis for good: the run is over."""
+        self._analyses.clear()
+        self._outdated.clear()
 
     def progress(self, items: Iterable[T], what: str, total: int) -> Iterable[T]:
         """Yield `items`, reporting how many of `total` are done."""

@@ -127,6 +127,7 @@ class Manager:
             self._run_all(graph, pipeline.expand(), ctx)
         self.current, ctx.current = None, ""
         ctx.touched.clear()
+        ctx.close()
         if self.guard is not None:
             self.guard.finish()
         for instrument in self.instruments:

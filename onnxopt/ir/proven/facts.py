@@ -36,14 +36,23 @@ class Facts:
     """What is certain of the tensors of a model."""
 
     def __init__(self, nonempty: bool) -> None:
-        self.nonempty = nonempty
-        """Whether no dimension of an input is taken to be 0, where a Reshape would copy another dimension instead."""
+        self._nonempty = nonempty
+        self.asked = False
+        """Whether `nonempty` was asked for since the sweep last said that it was not."""
         self.opset = 0
         """Of the scope that the sweep is in."""
         self.shapes: dict[Tensor, Dims] = {}
-        self.vectors: dict[Tensor, Vector | None] = {}
+        self.vectors: dict[Tensor, Vector] = {}
+        """Of what nodes compute; constants are read when a rule asks for them."""
         self.unread: dict[Tensor, Constant] = {}
         """Values of Constant nodes that few rules ask for."""
+        self._read: dict[Constant, Vector | None] = {}
+
+    @property
+    def nonempty(self) -> bool:
+        """Whether no dimension of an input is taken to be 0, where a Reshape would copy another dimension instead."""
+        self.asked = True
+        return self._nonempty
 
     def dims(self, node: Node, index: int) -> Dims | None:
         """The dimensions of an input; None where not even the rank is certain, or there is none."""
@@ -56,15 +65,18 @@ class Facts:
     def vector(self, tensor: Tensor) -> Vector | None:
         """The elements of a tensor."""
         found = self.vectors.get(tensor)
-        if found is None and tensor not in self.vectors:
-            value = tensor if isinstance(tensor, Constant) else self.unread.get(tensor)
-            if value is not None:
-                found = self.vectors[tensor] = read_vector(value)
-        return found
+        if found is not None:
+            return found
+        value = tensor if isinstance(tensor, Constant) else self.unread.get(tensor)
+        if value is None:
+            return None
+        if value not in self._read:
+            self._read[value] = read_vector(value)
+        return self._read[value]
 
     def may_follow(self, tensor: Tensor) -> bool:
         """Whether `vector` may know a tensor; nothing is read for the answer."""
-        return self.vectors.get(tensor) is not None or isinstance(tensor, Constant) or tensor in self.unread
+        return tensor in self.vectors or isinstance(tensor, Constant) or tensor in self.unread
 
     def items(self, node: Node, index: int) -> tuple[Item, ...] | None:
         """The elements of an input."""
@@ -112,7 +124,9 @@ class Facts:
         Only for the target of a Reshape. What an operator cuts from an empty axis, or whether a dimension is 0, is
         asked by models that take empty inputs, and those get the right answer.
         """
-        low = None if extent is None else lowest(extent, self.nonempty)
+        if extent is None or isinstance(extent, int):
+            return extent is not None and extent >= least
+        low = lowest(extent, self.nonempty)
         return low is not None and low >= least
 
 

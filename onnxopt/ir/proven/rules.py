@@ -28,9 +28,10 @@ _REDUCING = (
     "ReduceSum", "ReduceSumSquare",
 )
 # fmt: on
-CONTROL_FLOW: dict[str, Callable[[Node, Facts], list[Open | None]]] = {"If": branching.if_, "Loop": branching.loop}
+Rule = Callable[[Node, Facts], Open | Sequence[Open | None] | None]
+CONTROL_FLOW: dict[str, Rule] = {"If": branching.if_, "Loop": branching.loop}
 """Asked when all is known of the nodes in the bodies."""
-SHAPE_RULES: dict[str, Callable[[Node, Facts], Open | Sequence[Open | None] | None]] = {
+SHAPE_RULES: dict[str, Rule] = {
     **dict.fromkeys(_KEEP, elementwise.first),
     **dict.fromkeys(_BROADCASTING, elementwise.broadcast),
     **dict.fromkeys(_REDUCING, reducing.reduce_),

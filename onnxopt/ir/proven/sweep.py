@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 from onnxopt.ir.dtypes import DType
 from onnxopt.ir.graph import Function, Graph
 from onnxopt.ir.node import DEFAULT_DOMAINS, Node
 from onnxopt.ir.proven.dim import Dim
 from onnxopt.ir.proven.facts import Dims, Facts, Open, Vector
-from onnxopt.ir.proven.rules import CONTROL_FLOW, SHAPE_RULES, WITHOUT_INPUTS
+from onnxopt.ir.proven.rules import CONTROL_FLOW, SHAPE_RULES, WITHOUT_INPUTS, Rule
+from onnxopt.ir.proven.seen import Seen, remember
 from onnxopt.ir.proven.vectors import VECTOR_RULES
 from onnxopt.ir.tensor import Constant, Tensor, Variable
 
@@ -33,6 +34,17 @@ class ProvenShapes:
         self._main = main
         self._found: Facts | None = None
         self._numbers: dict[Tensor, Shape] = {}
+        self._seen: dict[Node, Seen] = {}
+        """What the rules were asked in this sweep, or before it in an earlier one."""
+
+    def resume(self, earlier: Iterable[object]) -> None:
+        """Ask the rules only about what has changed since the latest of earlier sweeps; the answers are the same."""
+        found = [shapes for shapes in earlier if isinstance(shapes, ProvenShapes) and shapes._seen]
+        if not found:
+            return
+        self._seen = found[-1]._seen
+        if found[-1].nonempty != self.nonempty:
+            self._seen = {node: seen for node, seen in self._seen.items() if not seen.asked}
 
     def shape(self, tensor: Tensor) -> Shape | None:
         """The shape of a tensor, in numbers; None where not even the rank is certain."""
@@ -71,10 +83,10 @@ class ProvenShapes:
     def _facts(self) -> Facts:
         if self._found is None:
             self._found = Facts(self.nonempty)
-            self._sweep(self._found)
+            self._seen = self._sweep(self._found)
         return self._found
 
-    def _sweep(self, facts: Facts) -> None:
+    def _sweep(self, facts: Facts) -> dict[Node, Seen]:
         if not isinstance(self._main, Function):
             for tensor in self._main.inputs:
                 if isinstance(tensor, Variable) and tensor.type == "tensor_type" and tensor.default is None:
@@ -83,30 +95,56 @@ class ProvenShapes:
                         facts.shapes[tensor] = declared
         overridden = {function.name for function in self._main.functions if function.domain in DEFAULT_DOMAINS}
         roots = (self._main,) if isinstance(self._main, Function) else (self._main, *self._main.functions)
+        walk = _Walk(facts, overridden, self._seen)
         for root in roots:
-            _scope(root, facts, overridden)
+            walk.scope(root)
+        return walk.seen
 
 
-def _scope(scope: Graph, facts: Facts, overridden: Container[str]) -> None:
-    facts.opset = scope.opset
-    for node in scope.nodes:
-        rule = SHAPE_RULES.get(node.op)
-        if rule is None or node.domain not in DEFAULT_DOMAINS or node.op in overridden:
-            for body in node.subgraphs() if node.attrs else ():
-                _scope(body, facts, overridden)
-            rule = CONTROL_FLOW.get(node.op) if node.is_standard and node.op not in overridden else None
-        if rule is None or not node.outputs or not (node.inputs or node.op in WITHOUT_INPUTS):
-            continue
-        found = rule(node, facts)
-        if isinstance(found, tuple):
-            _settle(node.outputs[0], found, facts)
-        elif found is not None:
-            for output, dims in zip(node.outputs, found, strict=False):
-                if dims is not None:
-                    _settle(output, dims, facts)
-        follow = VECTOR_RULES.get(node.op)
-        if follow is not None:
-            _follow(node, follow(node, facts), facts)
+class _Walk:
+    """One sweep over the scopes of a model."""
+
+    def __init__(self, facts: Facts, overridden: Container[str], before: dict[Node, Seen]) -> None:
+        self.facts, self.overridden, self.before = facts, overridden, before
+        self.seen: dict[Node, Seen] = {}
+
+    def scope(self, scope: Graph) -> None:
+        facts = self.facts
+        for node in scope.nodes:
+            facts.opset = scope.opset
+            rule = SHAPE_RULES.get(node.op)
+            if rule is None or node.domain not in DEFAULT_DOMAINS or node.op in self.overridden:
+                for body in node.subgraphs() if node.attrs else ():
+                    self.scope(body)
+                self._branch(node)
+            elif node.outputs and (node.inputs or node.op in WITHOUT_INPUTS):
+                seen = self.before.get(node)
+                if seen is not None and seen.holds(node, facts):
+                    seen.repeat(facts)
+                else:
+                    facts.asked = False
+                    _apply(rule, node, facts)
+                    seen = None if node.op == "Constant" else remember(node, facts)
+                if seen is not None:
+                    self.seen[node] = seen
+
+    def _branch(self, node: Node) -> None:
+        rule = CONTROL_FLOW.get(node.op) if node.is_standard and node.op not in self.overridden else None
+        if rule is not None and node.outputs and node.inputs:
+            _apply(rule, node, self.facts)
+
+
+def _apply(rule: Rule, node: Node, facts: Facts) -> None:
+    found = rule(node, facts)
+    if isinstance(found, tuple):
+        _settle(node.outputs[0], found, facts)
+    elif found is not None:
+        for output, dims in zip(node.outputs, found, strict=False):
+            if dims is not None:
+                _settle(output, dims, facts)
+    follow = VECTOR_RULES.get(node.op)
+    if follow is not None:
+        _follow(node, follow(node, facts), facts)
 
 
 def _declared(tensor: Variable) -> Dims | None:
