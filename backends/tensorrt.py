@@ -40,7 +40,7 @@ class Tensorrt(Target):
             bias="float",
             shared=_SHARED,
             fused=("Clip", "Relu"),
-            residual=True,
+            residual=("Conv", "ConvTranspose"),
             products=False,
             vectors=False,
             first_channels=5,

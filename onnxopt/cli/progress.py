@@ -24,10 +24,17 @@ class Progress(Instrument):
     """Shows which pass is running and how far it is. Used as a context manager around the run."""
 
     def __init__(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bars
+        from rich.text import Text
 
         from onnxopt.cli.console import console
+
+        class RateColumn(ProgressColumn):
+            """How many a second a step does."""
+
+            def render(self, task: Task) -> Text:
+                return Text(rate(task.speed) if task.fields.get("is_step") else "")
 
         out = console(to_stderr=True)
         columns = (
@@ -35,12 +42,14 @@ class Progress(Instrument):
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            RateColumn(),
         )
         self._enabled = out.is_interactive
         # rich would send what goes to stdout, a pipe say, to the console of the bars, which is stderr.
         self._bars: Any = Bars(*columns, console=out, transient=True, disable=not self._enabled, redirect_stdout=False)
         self._passes = self._bars.add_task("", total=None)
         self._step: Any = None
+        self._what = ""
         self._next = 0.0
         self._lock = threading.RLock()
         self._is_live = False
@@ -72,14 +81,17 @@ class Progress(Instrument):
             self._step = None
 
     def report(self, what: str, done: int, total: int) -> None:
-        """How far a long step is; what a pass calls through its context."""
+        """How far a long step is; what a pass calls through its context. A total of 0 is not known."""
         now = time.monotonic()
-        if not self._enabled or (now < self._next and done < total):
+        if not self._enabled or (now < self._next and done != total):
             return
         self._next = now + _PERIOD
+        if self._step is not None and what != self._what:  # the next step has a rate of its own
+            self._bars.remove_task(self._step)
+            self._step = None
         if self._step is None:
-            self._step = self._bars.add_task(what, total=total)
-        self._bars.update(self._step, description=f"  {what}", completed=done, total=total)
+            self._step, self._what = self._bars.add_task(what, total=total or None, is_step=True), what
+        self._bars.update(self._step, description=f"  {what}", completed=done, total=total or None)
 
     def say(self, line: str) -> None:
         """What is going on, for work that has no passes to count."""
@@ -108,3 +120,10 @@ class Progress(Instrument):
         if self._is_live:
             self._is_live = False
             self._bars.stop()
+
+
+def rate(speed: float | None) -> str:
+    """How many a second, as a bar shows it; nothing where that is not known yet."""
+    if not speed:
+        return ""
+    return f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s"

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onnxopt.cli import given
+from onnxopt.cli.asked import Asked, takes_passes
+
+if TYPE_CHECKING:
+    from onnxopt.api import RunResult
 
 _OUTPUT, _PROOF, _WATCH = "What comes out", "Proof", "Watching"
 
 
+@takes_passes
 def run(
-    model: given.ModelFile,
-    passes: given.Passes = None,
-    level: given.Level = None,
-    data: given.Data = None,
-    target: given.Target = None,
-    plugin: given.Plugins = None,
-    dim: given.Dims = None,
+    asked: Asked,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -30,6 +29,15 @@ def run(
         list[str] | None,
         typer.Option(
             help="Write an artifact: BACKEND[{options}]=PATH; repeatable.", metavar="B=PATH", rich_help_panel=_OUTPUT
+        ),
+    ] = None,
+    save_ranges: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the calibrated ranges here, as JSON.",
+            metavar="FILE",
+            rich_help_panel=_OUTPUT,
+            readable=False,
         ),
     ] = None,
     provenance: Annotated[
@@ -104,18 +112,18 @@ def run(
     from onnxopt.pipeline.latency_guard import LatencyGuard
     from onnxopt.pipeline.source import Source
 
-    recipe, dims = given.recipe_of(passes, level, plugin), given.dims_of(dim)
+    recipe, dims = asked.recipe, asked.dims
     emissions = [Emission.parse(text) for text in emit or ()]
-    given.require_writable(output, *(emission.path for emission in emissions))
+    given.require_writable(output, save_ranges, *(emission.path for emission in emissions))
     progress = Progress()
     watching = Watching(timing, print_before, print_after, print_changed, explain, snapshots, check_claims)
     instruments = watching.instruments(recipe.pipeline, dims, progress, to_stderr=json)
-    samples = given.samples_of(model, data or recipe.data, recipe.pipeline)
+    samples = asked.samples(recipe)
     request = RunRequest(
-        source=Source.of(model),
+        source=Source.of(asked.model),
         pipeline=recipe.pipeline,
         data=samples,
-        target=target or recipe.target,
+        target=asked.target_of(recipe),
         limit=limit,
         verify=verification(samples, verify, verify_each, dims),
         instruments=instruments,
@@ -128,6 +136,25 @@ def run(
     with progress:
         result = request.run()
         summary = watching.summary(result)
+        if save_ranges is not None:
+            _save_ranges(result, save_ranges)
         result.write(output, emissions, summary.about())
-    written = [path for path in (output, *(emission.path for emission in emissions)) if path is not None]
+    paths = (output, *(emission.path for emission in emissions), save_ranges)
+    written = [path for path in paths if path is not None]
     tell(summary, json=json, timing=timing, explain=explain or (), written=written)
+
+
+def _save_ranges(result: RunResult, path: Path) -> None:
+    """Write what was calibrated.
+
+    Raises:
+        BadOption: Nothing was.
+    """
+    from onnxopt.errors import BadOption
+    from onnxopt.quantization.range_file import save_ranges
+    from onnxopt.quantization.ranges import Ranges
+
+    ranges = result.context.kept(Ranges)
+    if ranges is None:
+        raise BadOption("--save-ranges: nothing was calibrated; put the pass calibrate into the pipeline")
+    save_ranges(ranges, path)

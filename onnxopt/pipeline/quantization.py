@@ -49,8 +49,8 @@ class QuantizationRules:
     """Whether a Relu or Clip has its bounds from the encoding of what it gives, which then may not be wider."""
     normalizations: tuple[str, ...] = ()
     """Those of `computed` whose weights are per tensor, and whose bias is as that of a layer."""
-    residual: bool = False
-    """Whether the other branch of an Add is quantized where one operand is what a layer gives, which is not."""
+    residual: tuple[str, ...] = ()
+    """Layers that fuse with an Add behind them: of what they add, the other branch alone is quantized."""
     products: bool = True
     """Whether products of two activations are quantized, the heart of an attention."""
     vectors: bool = True

@@ -85,6 +85,16 @@ def test_ranges_that_calibrate_left_are_taken() -> None:
     assert read_by(graph, "Conv") == [["uint8", "int8", "int32"]]
 
 
+def test_ranges_of_another_graph_are_told_of() -> None:
+    graph = model("y = Conv (x, w, b)", CONV)
+    ctx = Context(current="quantize", data=samples(graph))
+    Calibrate().run(graph, ctx)
+    weight = graph.nodes[0].inputs[1]
+    weight.values = weight.read() * 2
+    Quantize().run(graph, ctx)
+    assert "the graph has changed since calibrate" in ctx.warnings[-1]
+
+
 def test_a_missing_range_is_named() -> None:
     graph = model("y = Conv (x, w, b)", CONV)
     ctx = Context(current="quantize")
@@ -123,9 +133,20 @@ def test_a_pattern_that_matches_nothing_is_an_error(option: str) -> None:
 
 def test_only_some_operators() -> None:
     body = "c = Conv (x, w, b) f = Flatten (c) y = MatMul (f, m)"
-    graph = model(body, f"{CONV}, float[288,4] m")
+    graph = model(body, f"{CONV}, float[288,4] m", rank=2)
     quantize(graph, ops=("MatMul",))
     assert read_by(graph, "Conv") == [["float"] * 3] and read_by(graph, "MatMul") == [["uint8", "int8"]]
+
+
+def test_operators_that_the_target_does_not_quantize_are_an_error() -> None:
+    graph = model("y = Conv (x, w, b)", CONV)
+    with pytest.raises(BadOption, match="the target quantizes no Cnov: give some of Conv, Gemm, MatMul"):
+        Quantize(ops=("Cnov",)).run(graph, Context(data=samples(graph)))
+
+
+def test_an_old_opset_is_no_matter_where_nothing_is_quantized() -> None:
+    graph = model("y = Exp (x)", opset=7)
+    assert not quantize(graph).rewrites
 
 
 def test_types() -> None:
@@ -184,11 +205,15 @@ def test_layers_in_subgraphs_stay_in_float_and_are_counted() -> None:
     )
     ctx = quantize(graph)
     assert read_by(graph, "Conv") == [["uint8", "int8", "int32"]]
-    assert ctx.warnings == ["quantize: 1 layers in subgraphs and functions stay in float: only the main graph is quantized"]
+    assert ctx.warnings == [
+        "quantize: 1 layers in subgraphs and functions stay in float: only the main graph is quantized"
+    ]
 
 
 def test_batch_normalizations_are_told_of() -> None:
-    graph = model("c = Conv (x, w, b) y = BatchNormalization (c, b, b, b, v)", f"{CONV}, float[8] v = {{1,1,1,1,1,1,1,1}}")
+    graph = model(
+        "c = Conv (x, w, b) y = BatchNormalization (c, b, b, b, v)", f"{CONV}, float[8] v = {{1,1,1,1,1,1,1,1}}"
+    )
     ctx = quantize(graph)
     assert "BatchNormalizations are there: run -O 2 or -O 3 before" in ctx.warnings[0]
 
@@ -203,6 +228,6 @@ def test_other_floats_are_left_alone() -> None:
 
 
 def test_weights_that_are_computed_are_left_to_fold_constants() -> None:
-    graph = model("t = Transpose (m) f = Flatten (x) y = MatMul (f, t)", "float[4,288] m")
+    graph = model("t = Transpose (m) f = Flatten (x) y = MatMul (f, t)", "float[4,288] m", rank=2)
     ctx = quantize(graph)
     assert not ctx.rewrites and "is computed from constants: run fold-constants first" in ctx.refusals[0].what
