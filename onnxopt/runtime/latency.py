@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,8 +53,8 @@ def latency_ratios(
 ) -> list[Ratio]:
     """How many times as long each session takes as the first.
 
-    Every round measures every session, on all of `feeds`, in an order that turns; a measurement repeats the runs until
-    it lasts some milliseconds. Give the first session's model twice, in a session of its own, for the noise.
+    Every round measures every session, on all of `feeds`, in an order of its own, so that none always follows the same
+    other one and finds its data in the caches; a measurement repeats the runs until it lasts some milliseconds. Give the first session's model twice, in a session of its own, for the noise.
 
     Args:
         sessions: At least two; each is called for its outputs only.
@@ -72,12 +73,12 @@ def latency_ratios(
         once = max(once, took)
     repeats = max(1, math.ceil(_SAMPLE / max(once, 1e-7)))
     found: list[list[float]] = [[] for _ in works]
+    shuffled = random.Random(0)
     began = time.perf_counter()
     for number in range(rounds):
         if number >= 5 and time.perf_counter() - began > seconds:
             break
-        for place in range(len(works)):
-            index = (place + number) % len(works)
+        for index in shuffled.sample(range(len(works)), len(works)):
             found[index].append(_seconds(works[index], repeats))
     return [Ratio(tuple(a / b for a, b in zip(times, found[0], strict=True))) for times in found]
 
