@@ -54,7 +54,8 @@ def latency_ratios(
     """How many times as long each session takes as the first.
 
     Every round measures every session, on all of `feeds`, in an order of its own, so that none always follows the same
-    other one and finds its data in the caches; a measurement repeats the runs until it lasts some milliseconds. Give the first session's model twice, in a session of its own, for the noise.
+    other one and finds its data in the caches; a measurement repeats the runs until it lasts some milliseconds. Give
+    the first session's model twice, in a session of its own, for the noise.
 
     Args:
         sessions: At least two; each is called for its outputs only.

@@ -29,7 +29,7 @@ def test_a_model_of_many_times_the_work_takes_longer() -> None:
     feeds = {"x0": np.full((96, 96), 0.01, np.float32)}
     itself, longer = latency_ratios([Session(model(2)), Session(model(30))], [feeds], rounds=7)
     assert set(itself.values) == {1.0}
-    assert longer.interval[0] > 2  # fifteen times the multiplications
+    assert longer.median > 2  # fifteen times the multiplications; a round that something else disturbs may say less
 
 
 def test_inputs_that_do_not_suit_are_the_models_fault() -> None:
