@@ -19,8 +19,8 @@ from onnxopt.pipeline.base import Preserves
 from onnxopt.pipeline.pipeline import Pipeline, parse_pipeline
 from onnxopt.pipeline.registry import Registry
 from onnxopt.runtime.compare import Tolerance, compare, worst
-from onnxopt.runtime.precision import is_widened
-from tests.random_empty import reduces_from_the_end, refuses_empty_images
+from onnxopt.runtime.precision import coarsest_rounding, is_widened
+from tests.random_empty import reduces_empty_from_the_end, reduces_from_the_end, refuses_empty_images
 from tests.random_graphs import Recipe, build, node_count, random_feeds, weight_bytes
 from tests.random_kernels import beyond_kernels
 from tests.random_sensitivity import TRIALS, excused, noisy
@@ -30,6 +30,9 @@ BINDINGS = ({"n": 3, "m": 2}, {"n": 1, "m": 5}, {"n": 0, "m": 3})
 TARGETS = ("onnx", "qnn", "tensorrt", "coreml")
 GROWTH = 64 * 1024
 """Bytes by which the weights may grow: what `fold-constants` may add unasked, several times over."""
+
+_SINGLE = 2.0**-23
+"""A double that was computed from float32 is no more exact than they are."""
 
 TALLIED = ("counts", "models_by_pass", "rewrites", "operators", "again")
 """What is tallied."""
@@ -109,6 +112,8 @@ def runnable(model: ModelProto, seed: int) -> tuple[list[dict[str, Any]], Output
     symbols = {dim.dim_param for info in model.graph.input for dim in info.type.tensor_type.shape.dim} - {""}
     feeds = [random_feeds(model, seed + index, dims) for index, dims in enumerate(BINDINGS[:2])]
     outputs = run(model, feeds)
+    if reduces_from_the_end(model) and any(reduces_empty_from_the_end(model, fed, run) for fed in feeds):
+        raise NotTaken("onnxruntime reduces an empty tensor over a negative axis, and is wrong of its shape")
     if symbols and not reduces_from_the_end(model) and not refuses_empty_images(model):
         empty = random_feeds(model, seed + 2, BINDINGS[2])
         try:
@@ -218,7 +223,7 @@ class Case:
             raise Wrong(f"onnxruntime does not take the result: {error}") from error
         promises = {run.pass_.preserves for run in result.runs if run.changed}
         tolerance = Tolerance.BITS if promises <= {Preserves.BITS} and not self.is_widened else Tolerance.VALUES
-        rounding = 2.0**-10 if self.is_widened else 0.0
+        rounding = 2.0**-10 if self.is_widened else min(_SINGLE, coarsest_rounding(self.model))
         recognised = any(run.name.startswith("recognize-") and run.changed for run in result.runs)
         for index, (one, other) in enumerate(zip(self.expected, found, strict=False)):
             if list(one) != list(other):

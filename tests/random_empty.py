@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from tests.random_graphs import every_node
+from tests.random_kernels import Run, probed
 
 
 def reduces_from_the_end(model: ModelProto) -> bool:
@@ -23,6 +27,13 @@ def reduces_from_the_end(model: ModelProto) -> bool:
         for node in nodes
         if node.op_type.startswith(("Reduce", "Arg"))
     )
+
+
+def reduces_empty_from_the_end(model: ModelProto, feeds: dict[str, Any], run: Run) -> bool:
+    """Whether one of its reductions is given an empty tensor by these inputs."""
+    reductions = sorted({node.op_type for node in every_node(model) if node.op_type.startswith(("Reduce", "Arg"))})
+    _, nodes, values = probed(model, reductions, feeds, run)
+    return any(np.size(values[node.input[0]]) == 0 for node in nodes)
 
 
 def _has_negative(tensor: TensorProto) -> bool:

@@ -7,30 +7,39 @@ the difference of two infinite means is NaN, where InstanceNormalization has an 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, inliner
+from onnx import ModelProto, NodeProto, inliner, numpy_helper
 
 Run = Callable[[ModelProto, list[dict[str, Any]]], list[dict[str, Any]]]
 
 
 def beyond_kernels(model: ModelProto, feeds: dict[str, Any], run: Run) -> set[str]:
     """The values of the main graph that depend on such a result in it, or in a function that it calls."""
-    made = inliner.inline_local_functions(model) if model.functions else model
-    suspects = [node for node in made.graph.node if node.op_type in ("MaxPool", "GroupNormalization")]
-    probed = ModelProto.FromString(made.SerializeToString())
-    given_out = {info.name for info in (*probed.graph.output, *probed.graph.input)}
-    for name in dict.fromkeys(name for node in suspects for name in (node.input[0], node.output[0])):
-        if name not in given_out:
-            probed.graph.output.add(name=name)
-    values = feeds | run(probed, [feeds])[0] if suspects else {}
+    made, suspects, values = probed(model, ("MaxPool", "GroupNormalization"), feeds, run)
     reached = {name for node in suspects if _is_odd(node, values) for name in node.output}
     size = 0
     while size != (size := len(reached)):  # nodes may stand in any order
         reached |= {name for node in made.graph.node if reached & _read(node) for name in node.output}
     return reached
+
+
+def probed(
+    model: ModelProto, ops: Sequence[str], feeds: dict[str, Any], run: Run
+) -> tuple[ModelProto, list[NodeProto], dict[str, Any]]:
+    """The model with its functions inlined, the nodes of these operators in it, and what these read and make."""
+    made = inliner.inline_local_functions(model) if model.functions else model
+    nodes = [node for node in made.graph.node if node.op_type in ops]
+    tapped = ModelProto.FromString(made.SerializeToString())
+    known = {info.name for info in (*tapped.graph.output, *tapped.graph.input)}
+    known |= {tensor.name for tensor in tapped.graph.initializer}
+    for name in dict.fromkeys(name for node in nodes for name in (node.input[0], node.output[0])):
+        if name not in known:
+            tapped.graph.output.add(name=name)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in tapped.graph.initializer}
+    return made, nodes, constants | feeds | run(tapped, [feeds])[0] if nodes else {}
 
 
 def _is_odd(node: NodeProto, values: dict[str, Any]) -> bool:

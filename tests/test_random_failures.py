@@ -55,6 +55,13 @@ g (float[3] x) => (float[3] y) <float h = {0.5}> {
     y = If (c) <then_branch: graph = p () => (float[3] r) { d = Cast <to = 1> (a) r = Mul (d, h) },
                 else_branch: graph = q () => (float[3] s) { s = Neg (x) }>
 }""",
+    "two Casts of an input that only branches read, which onnxruntime drops there": """
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[n,6] x) => (float[n,6] y) <bool c = {1}> {
+    i = Identity (x) a = Cast <to = 11> (i) b = Cast <to = 1> (a)
+    y = If (c) <then_branch: graph = p () => (float[n,6] r) { s = Shape (a) d = Reshape (a, s) r = Identity (b) },
+                else_branch: graph = q () => (float[n,6] t) { t = Identity (b) }>
+}""",
     "a window of -inf and of padding alone": """<ir_version: 8, opset_import: ["" : 13]>
 g (float[1,3,5,5] x) => (float[1,3,5,8] y, float[1,3,5,7] p) <int64[8] w = {0,0,0,1,0,0,0,1}, float one = {1}> {
     z = Sub (one, one) o = Neg (one) i = Div (o, z) p = Pad (x, w, i) q = Pad (p, w, i)

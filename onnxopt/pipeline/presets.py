@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 PRESETS = {
-    "O1": "fold-constants,eliminate-identities,eliminate-common-subexpressions,eliminate-dead-nodes",
+    "O1": "fold-constants,eliminate-identities,merge-casts,eliminate-common-subexpressions,eliminate-dead-nodes",
     "O2": "infer-types,repeat{max=4}(O1,fold-shapes,fuse-conv-bn,fuse-depthwise),infer-shapes",
     "O3": (
         "infer-types,share-initializers,repeat{max=6}("
