@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from onnxopt import ir
+from onnxopt.data import DataSet
+from onnxopt.data.scoring import Metric, default_metric
 from onnxopt.errors import BadOption
 from onnxopt.pipeline.base import Context, Pass, Preserves
 from onnxopt.pipeline.quantization import IntegerName
@@ -15,7 +18,9 @@ from onnxopt.quantization.insertion import insert
 from onnxopt.quantization.observers import Method, Observing
 from onnxopt.quantization.plan import Choices, Plan, plan
 from onnxopt.quantization.ranges import Ranges
+from onnxopt.quantization.request import Request
 from onnxopt.quantization.selection import matching
+from onnxopt.quantization.sensitivity import AUTO, Search, allowed_drop, named
 from onnxopt.quantization.weights import WeightMethod
 
 _SHOWN = 5
@@ -47,18 +52,24 @@ class Quantize(Pass):
     """Whether weights have a scale for each output channel, where the target takes that."""
     ops: tuple[str, ...] = ()
     """Only these operators, besides those that move values; none: all that the target quantizes."""
-    exclude: tuple[str, ...] = ()
-    """Nodes to leave out: globs of names and operators."""
     keep_float: tuple[str, ...] = ()
-    """Nodes to compute in float: globs of names and operators."""
+    """Nodes to compute in float: globs of names and operators. `auto`: the fewest layers that bring the model within
+    `max-drop` on the calibration data, by a table of how much noise each layer alone brings to the outputs."""
     wide: tuple[str, ...] = ()
-    """Nodes whose activations get 16 bits: globs of names and operators."""
+    """Nodes whose activations get 16 bits: globs of names and operators. `auto`: the fewest layers, as above."""
+    max_drop: float | None = None
+    """What `auto` may lose, in the metric's unit; none: 0.2 % of top1, 0.15 dB, 0.001 of cosine."""
+    metric: str | None = None
+    """What `auto` judges by: top1, psnr, psnr:PEAK, snr, cosine or module:function; none: top1 where the calibration
+    data have integer labels, else the cosine of the float model's outputs and the quantized model's."""
+    labels: str | None = None
+    """The array of the calibration data that holds the labels, or the target of psnr, snr or cosine."""
     method: Method = "minmax"
     """How ranges are found, where `calibrate` did not run."""
     percentile: float = 99.99
     """Of the values that `method=percentile` keeps."""
     samples: int | None = None
-    """How many samples are calibrated on at most, where `calibrate` did not run; none: all."""
+    """How many samples are calibrated on at most, where `calibrate` did not run, and judged on by `auto`; none: all."""
     weight_method: WeightMethod = "minmax"
     """How weights are clipped: not at all, or where the squared error is smallest."""
 
@@ -69,6 +80,16 @@ class Quantize(Pass):
             raise ValueError(str(error)) from None
         if self.samples is not None and self.samples < 1:
             raise ValueError(f"samples is {self.samples}: give at least 1")
+        if AUTO in self.keep_float and AUTO in self.wide:
+            raise ValueError("keep-float=auto and wide=auto exclude each other")
+        if not self._is_auto and (
+            unused := [n for n in ("max_drop", "metric", "labels") if getattr(self, n) is not None]
+        ):
+            raise ValueError(f"{unused[0].replace('_', '-')} is for keep-float=auto or wide=auto")
+
+    @property
+    def _is_auto(self) -> bool:
+        return AUTO in self.keep_float or AUTO in self.wide
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Plan, calibrate, insert.
@@ -76,30 +97,60 @@ class Quantize(Pass):
         Raises:
             BadOption: There are no calibration data, a pattern matches nothing, or the target does not take a type.
             BadData: The data do not fit, or a calibrated range is missing.
+            CheckFailed: No layer left in higher precision brings the model within `max-drop`.
         """
-        planned = self._plan(graph, ctx)
+        floats = matching(graph, named(self.keep_float), "keep-float")
+        wide = matching(graph, named(self.wide), "wide")
+        ranges: Ranges | None = None
+        if self._is_auto:
+            floats, wide, ranges = self._search(graph, ctx, floats, wide)
+        planned = self.planned(graph, ctx, floats, wide)
         _warn(graph, planned, ctx)
         if not planned.groups and not planned.weights:
             return False
-        return insert(graph, planned, self._ranges(graph, planned, ctx), ctx, self.weight_method)
+        return self.carried_out(graph, planned, ranges or self._ranges(graph, planned.requests, ctx), ctx)
 
-    def _plan(self, graph: ir.Graph, ctx: Context) -> Plan:
-        floats = matching(graph, self.exclude, "exclude") | matching(graph, self.keep_float, "keep-float")
-        wide = matching(graph, self.wide, "wide")
+    def planned(self, graph: ir.Graph, ctx: Context, floats: Set[ir.Node], wide: Set[ir.Node]) -> Plan:
+        """What will be done, some nodes being left in float and others having wide activations."""
         choices = Choices(self.activations, self.weights, self.per_channel, self.ops)
         return plan(graph, quantization_rules(ctx.target), choices, ctx, floats, wide)
 
-    def _ranges(self, graph: ir.Graph, planned: Plan, ctx: Context) -> Ranges:
-        found = ctx.kept(Ranges)
-        if found is not None:
-            if found.fingerprint != ir.fingerprint(graph):
-                ctx.warn("the graph has changed since calibrate, and ranges may not fit: run it right before quantize")
-            return found
+    def carried_out(self, graph: ir.Graph, planned: Plan, ranges: Ranges, ctx: Context) -> bool:
+        """Do it; return whether anything changed."""
+        return insert(graph, planned, ranges, ctx, self.weight_method)
+
+    def _search(
+        self, graph: ir.Graph, ctx: Context, floats: set[ir.Node], wide: set[ir.Node]
+    ) -> tuple[set[ir.Node], set[ir.Node], Ranges]:
+        """The nodes for higher precision, with those that the user named; and the ranges of all tensors."""
+        data = self._data(ctx)
+        metric = default_metric(data, self.labels) if self.metric is None else Metric.of(self.metric, data, self.labels)
+        max_drop = allowed_drop(metric, self.max_drop)
+        search = Search(graph, self, ctx, floats, wide, widen=AUTO in self.wide)
+        requests = search.requests()
+        ranges = self._ranges(graph, requests, ctx)
+        if missing := [request for request in requests if request.tensor not in ranges.by_name]:
+            more = collect(graph, missing, data, method=self.method, percentile=self.percentile)
+            ranges = replace(ranges, by_name={**ranges.by_name, **more.by_name})
+        if not search.candidates:
+            return floats, wide, ranges
+        kept = search.run(ranges, data, metric, max_drop)
+        return (floats, wide | kept, ranges) if search.widen else (floats | kept, wide, ranges)
+
+    def _data(self, ctx: Context) -> DataSet:
         if ctx.data is None:
             raise BadOption("quantize needs calibration data: give --data")
+        return ctx.data if self.samples is None else ctx.data.take(self.samples)
+
+    def _ranges(self, graph: ir.Graph, requests: list[Request], ctx: Context) -> Ranges:
+        known = ctx.kept(Ranges)
+        if known is not None:
+            if known.fingerprint != ir.fingerprint(graph):
+                ctx.warn("the graph has changed since calibrate, and ranges may not fit: run it right before quantize")
+            return known
         found = collect(
-            graph, planned.requests, ctx.data,
-            method=self.method, percentile=self.percentile, samples=self.samples, report=ctx.report_progress,
+            graph, requests, self._data(ctx),
+            method=self.method, percentile=self.percentile, report=ctx.report_progress,
         )  # fmt: skip
         ctx.keep(found)
         for remark in found.remarks[:_SHOWN]:

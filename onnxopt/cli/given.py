@@ -12,10 +12,11 @@ from onnxopt.errors import BadOption
 
 if TYPE_CHECKING:
     from onnxopt.data import DataSet
+    from onnxopt.data.scoring import Metric
     from onnxopt.pipeline.pipeline import Pipeline
     from onnxopt.pipeline.recipe import Recipe
 
-_INPUT = "What goes in"
+_INPUT, ACCURACY = "What goes in", "Accuracy"
 
 # `readable=False`: it is for ir.load to say what is wrong with a file, and an output need not be readable at all.
 ModelFile = Annotated[Path, typer.Argument(help="An ONNX model.", show_default=False, readable=False)]
@@ -63,6 +64,21 @@ Dims = Annotated[
 Target = Annotated[
     str | None,
     typer.Option(help="The backend that the graph is prepared for.", metavar="T", rich_help_panel=_INPUT),
+]
+Judge = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        help="Accuracy of both models: top1, psnr, psnr:PEAK, snr, cosine or module:function.",
+        metavar="M",
+        rich_help_panel=ACCURACY,
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        help="The array of the data with labels for top1, or targets.", metavar="NAME", rich_help_panel=ACCURACY
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 
@@ -143,6 +159,42 @@ def samples_of(model: Path, data: str | None, pipeline: Pipeline | None = None) 
     from onnxopt.pipeline.source import Source
 
     return None if data is None else open_samples(Source.of(model), data, pipeline.fixed_dims() if pipeline else None)
+
+
+def judging(
+    samples: DataSet | None, metric: str | None, labels: str | None, flag: str
+) -> tuple[DataSet, Metric] | None:
+    """The samples to judge on, and the metric; None where none is asked for.
+
+    Raises:
+        BadOption: The metric or what it needs is missing; `flag` is what gives it samples.
+        BadData: The data do not have what it needs.
+    """
+    from onnxopt.data.scoring import Metric
+
+    if metric is None:
+        if labels is not None:
+            raise BadOption("--labels is for --metric, which is not given")
+        return None
+    if samples is None:
+        raise BadOption(f"--metric {metric} needs samples to judge on: give {flag}")
+    return samples, Metric.of(metric, samples, labels)
+
+
+def require_other_data(evaluation: str | None, calibration: str | None) -> None:
+    """Refuse to judge a model on what it was calibrated on.
+
+    Raises:
+        BadOption: Both name the same data.
+    """
+    if evaluation is None or calibration is None:
+        return
+    one, other = Path(evaluation), Path(calibration)
+    if evaluation == calibration or (one.exists() and other.exists() and one.samefile(other)):
+        raise BadOption(
+            f"--eval {evaluation} is the calibration data, on which a model does better than on others: "
+            "give samples that were not calibrated on"
+        )
 
 
 def exclusive(**flags: bool) -> None:

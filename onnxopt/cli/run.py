@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,11 +10,12 @@ import typer
 
 from onnxopt.cli import given
 from onnxopt.cli.asked import Asked, takes_passes
+from onnxopt.errors import BadOption
 
 if TYPE_CHECKING:
     from onnxopt.api import RunResult
 
-_OUTPUT, _PROOF, _WATCH = "What comes out", "Proof", "Watching"
+_OUTPUT, _PROOF, _WATCH, _ACCURACY = "What comes out", "Proof", "Watching", "Accuracy"
 
 
 @takes_passes
@@ -63,6 +65,14 @@ def run(
         bool,
         typer.Option("--check-claims", help="Hold passes to what they say they changed.", rich_help_panel=_PROOF),
     ] = False,
+    metric: given.Judge = None,
+    eval_data: Annotated[
+        str | None,
+        typer.Option(
+            "--eval", help="Samples for --metric, not calibrated on; as --data.", metavar="D", rich_help_panel=_ACCURACY
+        ),
+    ] = None,
+    labels: given.Labels = None,
     guard_latency: Annotated[
         bool,
         typer.Option(
@@ -111,6 +121,7 @@ def run(
     from onnxopt.pipeline.backend import Emission
     from onnxopt.pipeline.latency_guard import LatencyGuard
     from onnxopt.pipeline.source import Source
+    from onnxopt.runtime.evaluation import evaluate_graphs, is_simulated
 
     recipe, dims = asked.recipe, asked.dims
     emissions = [Emission.parse(text) for text in emit or ()]
@@ -119,6 +130,11 @@ def run(
     watching = Watching(timing, print_before, print_after, print_changed, explain, snapshots, check_claims)
     instruments = watching.instruments(recipe.pipeline, dims, progress, to_stderr=json)
     samples = asked.samples(recipe)
+    given.require_other_data(eval_data, asked.data or recipe.data)
+    evaluation = given.samples_of(asked.model, eval_data, recipe.pipeline)
+    judged = given.judging(evaluation, metric, labels, "--eval D")
+    if judged is None and eval_data is not None:
+        raise BadOption("--eval is for --metric, which is not given")
     request = RunRequest(
         source=Source.of(asked.model),
         pipeline=recipe.pipeline,
@@ -136,6 +152,12 @@ def run(
     with progress:
         result = request.run()
         summary = watching.summary(result)
+        if judged is not None:
+            simulated = is_simulated(request.target)
+            accuracy = evaluate_graphs(
+                result.source.load(), result.graph, *judged, progress.report, simulated=simulated
+            )
+            summary = replace(summary, accuracy=accuracy)
         if save_ranges is not None:
             _save_ranges(result, save_ranges)
         result.write(output, emissions, summary.about())
@@ -150,7 +172,6 @@ def _save_ranges(result: RunResult, path: Path) -> None:
     Raises:
         BadOption: Nothing was.
     """
-    from onnxopt.errors import BadOption
     from onnxopt.quantization.range_file import save_ranges
     from onnxopt.quantization.ranges import Ranges
 

@@ -19,6 +19,8 @@ def tell(summary: Summary, *, json: bool, timing: bool, explain: Sequence[str], 
         print_json({**summary.to_json(), "written": list(written)})
     else:
         tell_view(summary.table())
+        if (sensitivity := summary.sensitivity_table()) is not None:
+            tell_view("", sensitivity, "")
         if timing:
             tell_view("", summary.passes_table(), "")
         for refusal in dict.fromkeys(context.refusals):  # a pass in a `repeat` says it in every round

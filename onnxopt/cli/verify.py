@@ -2,45 +2,150 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from onnxopt.cli import given
 from onnxopt.errors import BadOption, CheckFailed
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from onnxopt.cli.progress import Progress
+    from onnxopt.data import DataSet
+    from onnxopt.data.scoring import Metric
+    from onnxopt.quantization.layerwise import TensorNoise
+
+_SAMPLES = 64
+_PROMISE = "values"
+
 
 def verify(
     reference: given.ModelFile,
     model: given.ModelFile,
     data: given.Data = None,
-    samples: Annotated[int, typer.Option(min=1, help="How many samples, or generated inputs.", metavar="N")] = 64,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=f"How many samples, or generated inputs; {_SAMPLES}, and all for --metric.", metavar="N"
+        ),
+    ] = None,
     promise: Annotated[
-        str,
-        typer.Option(help="What must hold: bits, values (reassociation), accuracy (only measured).", metavar="WHAT"),
-    ] = "values",
+        str | None,
+        typer.Option(
+            help=f"What must hold: bits, values (reassociation), accuracy (only measured); {_PROMISE}.", metavar="WHAT"
+        ),
+    ] = None,
+    metric: given.Judge = None,
+    labels: given.Labels = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            help="Fail where the metric drops by more, in its unit.", metavar="X", rich_help_panel=given.ACCURACY
+        ),
+    ] = None,
+    per_layer: Annotated[
+        bool,
+        typer.Option(
+            "--per-layer",
+            help="The SNR of each tensor that has the same name in both models.",
+            rich_help_panel=given.ACCURACY,
+        ),
+    ] = False,
     dim: given.Dims = None,
     json: given.Json = False,
 ) -> None:
-    """Run two models on the same inputs and compare every output."""
+    """Run two models on the same inputs and compare every output, or with --metric how accurate they are."""
     from onnxopt.cli.console import print_json, print_view, warn
     from onnxopt.cli.progress import Progress
+    from onnxopt.ir.load import load
+    from onnxopt.quantization.layerwise import tensor_noise
+
+    given.exclusive(data=data is not None, dim=bool(dim))
+    given.exclusive(metric=metric is not None, promise=promise is not None)
+    if per_layer and data is None:
+        raise BadOption("--per-layer needs samples to run: give --data D")
+    found = given.samples_of(reference, data) if metric is not None or per_layer else None
+    judged = given.judging(found, metric, labels, "--data D")
+    if judged is None and max_drop is not None:
+        raise BadOption("--max-drop is for --metric, which is not given")
+    with Progress() as progress:
+        limit = samples or (None if judged else _SAMPLES)
+        taken = found if found is None or limit is None else found.take(limit)
+        if judged is not None and taken is not None:
+            outcome = _judged(reference, model, taken, judged[1], max_drop, progress)
+        else:
+            outcome = _compared(reference, model, promise or _PROMISE, data, samples or _SAMPLES, dim, progress)
+        if per_layer and taken is not None:
+            outcome.add_layers(tensor_noise(load(reference), load(model), taken, progress.report))
+    warn(outcome.notes)
+    print_json(outcome.document) if json else print_view(*outcome.views)
+    if outcome.fault:
+        raise CheckFailed(outcome.fault)
+
+
+@dataclass
+class _Outcome:
+    """What was found, ready to be printed."""
+
+    document: dict[str, Any]
+    views: list[RenderableType]
+    fault: str
+    """Why the check failed; empty where it did not."""
+    notes: list[str] = field(default_factory=list)
+
+    def add_layers(self, found: Sequence[TensorNoise]) -> None:
+        """Tell of the tensors inside too."""
+        from onnxopt.report.accuracy import layers_json, layers_table
+
+        self.document["layers"] = layers_json(found)
+        self.views += ["", layers_table(found)]
+
+
+def _compared(
+    reference: Path,
+    model: Path,
+    promise: str,
+    data: str | None,
+    samples: int,
+    dim: list[str] | None,
+    progress: Progress,
+) -> _Outcome:
     from onnxopt.pipeline.suggest import did_you_mean
     from onnxopt.report.comparison import comparison_json, comparison_table
     from onnxopt.runtime.compare import Tolerance
     from onnxopt.runtime.comparison import compare_models
 
-    given.exclusive(data=data is not None, dim=bool(dim))
     known = [tolerance.value for tolerance in Tolerance]
     if promise not in known:
         raise BadOption(
             f"--promise {promise}: there is no such{did_you_mean(promise, known)}; it is one of {', '.join(known)}"
         )
-    with Progress() as progress:
-        found = compare_models(reference, model, Tolerance(promise), data, samples, given.dims_of(dim), progress.report)
-    warn(found.notes)
-    print_json(comparison_json(found)) if json else print_view(comparison_table(found))
+    found = compare_models(reference, model, Tolerance(promise), data, samples, given.dims_of(dim), progress.report)
     broken = [difference for difference in found.differences if not difference.ok]
-    if broken:
-        more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
-        raise CheckFailed(f"{model} differs from {reference}: {broken[0]}{more}")
+    more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+    fault = f"{model} differs from {reference}: {broken[0]}{more}" if broken else ""
+    return _Outcome(comparison_json(found), [comparison_table(found)], fault, found.notes)
+
+
+def _judged(
+    reference: Path, model: Path, data: DataSet, metric: Metric, max_drop: float | None, progress: Progress
+) -> _Outcome:
+    from onnxopt.ir.load import load
+    from onnxopt.ir.weights import weights
+    from onnxopt.report.accuracy import accuracy_json, accuracy_table
+    from onnxopt.runtime.evaluation import Subject, evaluate, require_limit
+
+    if max_drop is not None:
+        require_limit(metric, max_drop)
+    pair = reference, model
+    before, after = (sum(constant.nbytes for constant in weights(load(path))) for path in pair)
+    sizes = {"weights": (before, after), "file": (reference.stat().st_size, model.stat().st_size)}
+    found = evaluate(Subject(str(reference), reference), Subject(str(model), model), data, metric, progress.report)
+    document = {**accuracy_json(found), "max_drop": max_drop, "bytes": sizes}
+    view = accuracy_table(found, (str(reference), str(model)), sizes)
+    return _Outcome(document, [view], found.fault(str(model), max_drop))

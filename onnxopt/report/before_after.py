@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from onnxopt.report.accuracy import accuracy_rows, judged_on
 from onnxopt.report.summary import difference
 from onnxopt.report.text import cell, empty_table, shown
 from onnxopt.report.units import amount, change, size
@@ -37,6 +38,10 @@ def before_after(summary: Summary) -> RenderableType:
     table.add_section()
     for label, show, one, other in _figures(summary):
         _add(table, label, show, one, other)
+    if summary.accuracy is not None:
+        table.add_section()
+        for name, before, after, changed, colour in accuracy_rows(summary.accuracy):
+            table.add_row(cell(name, "bold", 40), cell(before), cell(after, "bold"), "", cell(changed, colour))
     source = summary.result.source
     title = cell(source.path.name if source.path else source.name, "bold", 56)
     title.append("  ").append(shown(str(summary.result.pipeline), 34), "not bold cyan")
@@ -91,6 +96,8 @@ def _remarks(summary: Summary) -> list[Text]:
     lines = [Text("largest output difference   ", "bold").append(shown(difference(result), 62), f"bold {style}")]
     if check is not None:
         lines.append(Text(shown(f"compared on {result.compared_on}, {_moments(summary)}", _WIDTH), "dim"))
+    if summary.accuracy is not None:
+        lines.append(Text(shown(f"{summary.accuracy.metric.name} on {judged_on(summary.accuracy)}", _WIDTH), "dim"))
     guard = result.latency
     if guard is not None and guard.total is not None and guard.noise is not None:
         lines.append(Text("latency, of the input's     ", "bold").append(str(guard.total), "bold green"))

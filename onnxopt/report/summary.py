@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from onnxopt.report.accuracy import accuracy_json
 from onnxopt.report.figures import verified_json
+from onnxopt.report.sensitivity import sensitivity_json, sensitivity_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from onnxopt.pipeline.instruments.timing import Timed
     from onnxopt.pipeline.instruments.verify import Verified
     from onnxopt.pipeline.latency_guard import LatencyGuard
+    from onnxopt.quantization.sensitivity import Sensitivity
+    from onnxopt.runtime.evaluation import Accuracy
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Summary:
     before: Costs
     after: Costs
     timed: Sequence[Timed] = ()
+    accuracy: Accuracy | None = None
+    """Of both models on evaluation data; None where that was not asked for."""
 
     @classmethod
     def of(cls, result: RunResult) -> Summary:
@@ -39,10 +45,18 @@ class Summary:
         """The last comparison with the input model: of the finished graph, since what follows it changed nothing."""
         return last_check(self.result)
 
+    @property
+    def sensitivity(self) -> Sensitivity | None:
+        """How much noise each layer alone brings, where a pass measured that."""
+        from onnxopt.quantization.sensitivity import Sensitivity
+
+        return self.result.context.kept(Sensitivity)
+
     def about(self) -> dict[str, Any]:
         """What an artifact's sidecar says of the run."""
         return {
             "pipeline": str(self.result.pipeline.expand()),
+            "accuracy": None if self.accuracy is None else accuracy_json(self.accuracy),
             "verified": None if self.last is None else verified_json(self.last),
             "not_verified": sorted(self.result.skipped),
             "costs": self.after.to_json(),
@@ -60,6 +74,11 @@ class Summary:
 
         return passes_table(self)
 
+    def sensitivity_table(self) -> RenderableType | None:
+        """How much noise each layer alone brings; None where that was not measured."""
+        found = self.sensitivity
+        return None if found is None else sensitivity_table(found)
+
     def to_json(self) -> dict[str, Any]:
         """Everything that the tables have, and the rewrites, refusals, statistics and warnings."""
         ctx = self.result.context
@@ -71,6 +90,8 @@ class Summary:
             "after": self.after.to_json(),
             "difference": difference(self.result),
             "latency": latency_json(self.result.latency),
+            "accuracy": None if self.accuracy is None else accuracy_json(self.accuracy),
+            "sensitivity": sensitivity_json(self.sensitivity),
             "passes": [
                 {
                     "index": run.index,

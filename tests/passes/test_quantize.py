@@ -108,23 +108,22 @@ def test_the_range_of_what_is_handed_on_is_that_of_its_source() -> None:
     ctx = Context(current="quantize", data=samples(graph))
     Calibrate().run(graph, ctx)
     assert "m" not in ctx.kept(Ranges).by_name  # type: ignore[union-attr]
-    Quantize(exclude=("c",)).run(graph, ctx)
+    Quantize(keep_float=("c",)).run(graph, ctx)
     assert [before for before, _ in pairs(graph)] == ["MaxPool", "Conv"]
 
 
-@pytest.mark.parametrize("option", ["exclude", "keep_float"])
-def test_nodes_are_left_out_by_pattern(option: str) -> None:
+def test_nodes_are_left_out_by_pattern() -> None:
     graph = model("[first] c = Conv (x, w, b) [second] y = Conv (c, w, b)", CONV)
-    quantize(graph, **{option: ("fir*",)})
+    quantize(graph, keep_float=("fir*",))
     assert read_by(graph, "Conv") == [["float"] * 3, ["uint8", "int8", "int32"]]
 
 
 def test_operators_are_left_out_by_pattern() -> None:
     graph = model("c = Conv (x, w, b) r = Relu (c) y = Add (r, r)", CONV)
-    assert not quantize(graph, exclude=("Conv",)).rewrites
+    assert not quantize(graph, keep_float=("Conv",)).rewrites
 
 
-@pytest.mark.parametrize("option", ["exclude", "keep-float", "wide"])
+@pytest.mark.parametrize("option", ["keep-float", "wide"])
 def test_a_pattern_that_matches_nothing_is_an_error(option: str) -> None:
     graph = model("y = Conv (x, w, b)", CONV)
     with pytest.raises(BadOption, match=f"{option}=Cnov matches no node"):
