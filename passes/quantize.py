@@ -14,6 +14,7 @@ from onnxopt.pipeline.base import Context, Pass, Preserves
 from onnxopt.pipeline.quantization import IntegerName
 from onnxopt.pipeline.target import quantization_rules
 from onnxopt.quantization.collecting import collect
+from onnxopt.quantization.float_model import FloatModel
 from onnxopt.quantization.insertion import insert
 from onnxopt.quantization.observers import Method, Observing
 from onnxopt.quantization.plan import Choices, Plan, plan
@@ -108,6 +109,7 @@ class Quantize(Pass):
         _warn(graph, planned, ctx)
         if not planned.groups and not planned.weights:
             return False
+        ctx.keep(FloatModel.of(graph))
         return self.carried_out(graph, planned, ranges or self._ranges(graph, planned.requests, ctx), ctx)
 
     def planned(self, graph: ir.Graph, ctx: Context, floats: Set[ir.Node], wide: Set[ir.Node]) -> Plan:
