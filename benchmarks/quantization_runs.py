@@ -112,15 +112,16 @@ def measured(subject: Subject, passes: str, lossless: str, targets: list[str], f
         subject,
         Variant(FLOAT, subject, subject.find_model()),
         Variant(PEER, subject, quantized_by_peer(subject)),
-        _ours(subject, lossless, None, folder),
-        {target: _ours(subject, passes, target, folder) for target in targets},
+        int8(subject, lossless, None, folder),
+        {target: int8(subject, passes, target, folder) for target in targets},
     )
     for variant in found.everyone:
         variant.run()
     return found
 
 
-def _ours(subject: Subject, passes: str, target: str | None, folder: Path) -> Variant:
+def int8(subject: Subject, passes: str, target: str | None, folder: Path) -> Variant:
+    """Ours, by a pipeline that ends in integers; in float, and without calibration data, where there is no target."""
     made = Variant(OURS, subject, folder / f"{subject.name}-{target or FLOAT}.onnx")
     data = subject.find_calibration() if target else None
     try:

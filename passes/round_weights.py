@@ -52,7 +52,7 @@ class RoundWeights(Pass):
     """Whether `quantize` will give each output channel a scale, where the target takes that."""
     weight_method: WeightMethod = "minmax"
     """How weights are clipped: not at all, or where the squared error is smallest."""
-    exclude: tuple[str, ...] = ()
+    keep_float: tuple[str, ...] = ()
     """Nodes that will stay in float: globs of names and operators."""
     samples: int | None = 256
     """How many samples to look at; none: all. More take longer and hardly tell more."""
@@ -72,7 +72,7 @@ class RoundWeights(Pass):
         """
         if ctx.data is None:
             raise BadOption("round-weights needs calibration data: give --data")
-        floats = matching(graph, self.exclude, "exclude")
+        floats = matching(graph, self.keep_float, "keep-float")
         choices = Choices(weights=self.weights, per_channel=self.per_channel)
         planned = plan(graph, quantization_rules(ctx.target), choices, Context(ctx.target), floats)
         setting = Setting(ctx.analysis(ProvenShapes, graph), ctx.dialect)
