@@ -41,6 +41,9 @@ class QuantizationRules:
     dequantized values and theirs are quantized again."""
     shared: tuple[str, ...] = ()
     """Operators that give out values of their inputs: one encoding for both, where both are quantized."""
+    beside: tuple[str, ...] = ()
+    """Those of `shared` that are in float behind an operator of `between`, and what follows with them, unless a layer
+    reads them."""
     fused: tuple[str, ...] = ()
     """Activations computed together with what is before them: nothing is quantized in between."""
     clipping: Literal["keep", "drop"] = "keep"
@@ -59,3 +62,5 @@ class QuantizationRules:
     """A Conv upon an input of the model is left in float that has fewer input channels than this."""
     bare: tuple[str, ...] = ()
     """Operators that take weights and biases without a zero point where that is 0; for others it is written."""
+    depthwise_multiple: int | None = None
+    """Of what the channels of a depthwise Conv should be a multiple for its integer kernel to be fast."""

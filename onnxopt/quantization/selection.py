@@ -159,11 +159,22 @@ class _Selecting:
         if role is Role.FUSED:
             limits = limits_of(node)
             return "its limits are computed" if limits is None else None
+        if node.op in self.rules.beside and role is Role.SHARED and not self._is_beside(node):
+            return "its integer kernel is slow where none is next to it"
         if node.op == "Resize" and node.attr("mode", "nearest") != "nearest" and role is Role.SHARED:
             return "it computes values between those of its input"
         if node.op == "Resize" and node.attr("coordinate_transformation_mode") == "tf_crop_and_resize":
             return "it fills in a value of its own"
         return self._obstacle_of_layer(node) if role is Role.LAYER else None
+
+    def _is_beside(self, node: ir.Node) -> bool:
+        """Whether something else than an operator of `between` is before a node, or a layer behind it."""
+        before = node.inputs[0].producer
+        return (
+            before is None
+            or self._role(before) is not Role.BETWEEN
+            or any(self._role(reader) is Role.LAYER for reader in node.outputs[0].outputs)
+        )
 
     def _obstacle_of_layer(self, node: ir.Node) -> str | None:
         rules, values = self.rules, self.found.values

@@ -117,6 +117,25 @@ def test_operators_upon_floats_stay_float() -> None:
     assert [before for before, _ in pairs(graph)] == ["AveragePool", "Conv"]
 
 
+def test_pools_whose_integer_kernel_is_slow_stay_float() -> None:
+    """benchmarks/int8_kernels.py has the figures."""
+    pool = "<kernel_shape = [2, 2]>"
+    tail = "g = GlobalAveragePool (m) y = Conv (g, w, b)"
+    graph = model(f"c = Conv (x, w, b) h = HardSwish (c) m = MaxPool {pool} (h) {tail}", CONV)
+    quantize(graph)
+    assert read_by(graph, "MaxPool") == read_by(graph, "GlobalAveragePool") == [["float"]]
+    for before in ("h = Relu (c)", "a = Relu (c) h = Add (a, c)"):
+        graph = model(f"c = Conv (x, w, b) {before} m = MaxPool {pool} (h) {tail}", CONV)
+        quantize(graph)
+        assert read_by(graph, "MaxPool") == [["uint8"]]
+    graph = model(f"c = Conv (x, w, b) h = HardSwish (c) m = AveragePool {pool} (h) y = Conv (m, w, b)", CONV)
+    quantize(graph)
+    assert read_by(graph, "AveragePool") == [["float"]]
+    graph = model(f"c = Conv (x, w, b) m = AveragePool {pool} (c) {tail}", CONV)
+    quantize(graph)
+    assert read_by(graph, "GlobalAveragePool") == [["float"]], "a Q behind the AveragePool would make integers of it"
+
+
 def test_an_add_behind_an_activation_without_integer_kernel_is_quantized() -> None:
     graph = model("c = Conv (x, w, b) h = HardSwish (c) a = Add (c, h) y = Conv (a, w, b)", CONV)
     quantize(graph)
