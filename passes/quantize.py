@@ -107,9 +107,9 @@ class Quantize(Pass):
             floats, wide, ranges = self._search(graph, ctx, floats, wide)
         planned = self.planned(graph, ctx, floats, wide)
         _warn(graph, planned, ctx)
+        ctx.keep(FloatModel.of(graph))
         if not planned.groups and not planned.weights:
             return False
-        ctx.keep(FloatModel.of(graph))
         return self.carried_out(graph, planned, ranges or self._ranges(graph, planned.requests, ctx), ctx)
 
     def planned(self, graph: ir.Graph, ctx: Context, floats: Set[ir.Node], wide: Set[ir.Node]) -> Plan:

@@ -54,8 +54,8 @@ class Line:
     """The largest factor on the way; 1 is that of the data."""
     smallest: Float64 = field(default_factory=lambda: np.ones(()))
     """The smallest."""
-    highest: float = 0.0
-    """The largest term on the way."""
+    highest: Float64 = field(default_factory=lambda: np.zeros(()))
+    """The largest term on the way, element by element."""
     freed: int = 0
     """Bytes of constants that nothing else reads."""
     only_divides: bool = True
@@ -112,13 +112,13 @@ class Line:
             size=np.asarray(self.size * np.abs(by)),
             largest=np.maximum(self.largest, np.abs(factor)),
             smallest=np.minimum(self.smallest, np.abs(factor)),
-            highest=max(self.highest, float(np.abs(term).max(initial=0))),
+            highest=np.maximum(self.highest, np.abs(term)),
             only_divides=self.only_divides and divides,
         )
 
     def _shifted(self, by: Float64) -> Line:
         term, size = np.asarray(self.term + by), np.asarray(self.size + np.abs(by))
-        highest = max(self.highest, float(np.abs(term).max(initial=0)))
+        highest = np.maximum(self.highest, np.abs(term))
         return replace(self, term=term, size=size, highest=highest, only_divides=False)
 
     @property
@@ -195,9 +195,10 @@ class Line:
             raise NoMatch("what overflows on the way would no longer")
         if np.any((self.smallest * np.sqrt(limit) < np.minimum(result, 1)) & (result > 0)):
             raise NoMatch("what vanishes on the way would no longer")
-        term = float(np.abs(self.term).max(initial=0))
-        if self.highest * _HEADROOM > limit and (term < self.highest or self.nodes > 1):
-            raise NoMatch(f"a term of up to {self.highest:g} overflows for other data than one that is written at once")
+        sheds = (np.abs(self.term) < self.highest) | (self.nodes > 1)
+        if np.any((self.highest > limit / _HEADROOM) & sheds):
+            most = float(self.highest.max())
+            raise NoMatch(f"a term of up to {most:g} overflows for other data than one that is written at once")
 
 
 def _covers(one: Float64, other: Float64) -> bool:

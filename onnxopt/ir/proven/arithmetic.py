@@ -53,9 +53,11 @@ def _mapped(
 
 
 def _fitting(item: Item, dtype: Any) -> Item:
+    """What is left of an element: numbers here have no end, where a runtime's wrap around."""
     if isinstance(item, float):
         return float(dtype.type(item))
-    return None if isinstance(item, int) and abs(item) >= FITS else item
+    factors = [factor for _, factor in item.terms] if isinstance(item, Dim) else [item]
+    return None if any(isinstance(factor, int) and abs(factor) >= FITS for factor in factors) else item
 
 
 def _lifted(rule: Callable[[Any, Any], Any]) -> Callable[[Node, Facts], Vector | None]:

@@ -59,11 +59,22 @@ def output_error(error: Floats, moments: Floats) -> Floats:
 
 
 def _inverse_factor(moments: Floats, order: npt.NDArray[np.intp]) -> Floats:
-    """The upper Cholesky factor of the inverse of damped moments, weights in the given order."""
+    """The upper Cholesky factor of the inverse of damped moments, weights in the given order, up to a factor.
+
+    Moments are divided by their mean first, so that the damping is relative. What few samples leave of a covariance can
+    be rounding alone, of either sign: it is damped until it is positive definite.
+    """
     size = moments.shape[-1]
     ordered = np.take_along_axis(np.take_along_axis(moments, order[:, :, np.newaxis], 1), order[:, np.newaxis], 2)
-    mean = np.einsum("gii->g", ordered) / size
-    added = np.where(mean > 0, _DAMPING * mean, 1.0)
-    inverse = np.linalg.inv(ordered + added[:, np.newaxis, np.newaxis] * np.eye(size))
-    symmetric = (inverse + inverse.transpose(0, 2, 1)) / 2
-    return np.asarray(np.linalg.cholesky(symmetric).transpose(0, 2, 1))
+    mean = np.einsum("gii->g", ordered)[:, np.newaxis, np.newaxis] / size
+    is_known = np.isfinite(mean) & (mean > np.finfo(np.float64).tiny)
+    relative = np.where(is_known, ordered / np.where(is_known, mean, 1.0), 0.0)
+    damping = np.where(is_known, _DAMPING, 1.0)
+    while True:
+        try:
+            inverse = np.linalg.inv(relative + damping * np.eye(size))
+            return np.asarray(np.linalg.cholesky((inverse + inverse.transpose(0, 2, 1)) / 2).transpose(0, 2, 1))
+        except np.linalg.LinAlgError:
+            if (damping > 2 * size).all():  # no eigenvalue is below minus the trace: it is not for want of damping
+                raise
+            damping = damping * 10
