@@ -1,8 +1,8 @@
-"""Everything that the compiler core must show, one script after the other, and a table of what they found.
+"""Everything that the compiler must show, one script after the other, and a table of what they found.
 
     python benchmarks/all.py [--only TEXT] [--json]
 
-Over an hour, most of it for the peers on the largest models; 15 GB of disk for a while; the torch models of the zoo
+Over two hours, most of it for the peers on the largest models; 15 GB of disk for a while; the torch models of the zoo
 have to be exported before (benchmarks/README.md). Exit status 1 where a point does not hold. Each script prints more
 when it is run by itself.
 """
@@ -29,6 +29,9 @@ SCRIPTS = (
     "reduce",
     "conformance_zoo",
     "optimizers",
+    "quantization",
+    "calibration",
+    "conformance_quantizing",
 )
 """In the order of the points that they show."""
 

@@ -1,7 +1,7 @@
 """One calibration in a process of its own: `calibration_one.py TOOL METHOD MODEL SAMPLES [NAMES]`, prints JSON.
 
-TOOL is `onnxopt` or `onnxruntime`; `names` prints which tensors onnxruntime calibrates, and NAMES is a file with these.
-Samples are made as they are asked for, the same for both.
+TOOL is `onnxopt` or `onnxruntime`; `plain` runs the model and calibrates nothing; `names` prints which tensors
+onnxruntime calibrates, and NAMES is a file with these. Samples are made as they are asked for, the same for both.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def samples(shape: tuple[int, ...], count: int) -> Iterator[npt.NDArray[np.float
 def main() -> None:
     """Run what the arguments say."""
     tool, method, path, count, *rest = sys.argv[1:]
-    runs: dict[str, Callable[..., Any]] = {"onnxopt": _ours, "onnxruntime": _theirs, "names": _names}
+    runs: dict[str, Callable[..., Any]] = {"onnxopt": _ours, "onnxruntime": _theirs, "plain": _plain, "names": _names}
     print(json.dumps(runs[tool](method, path, int(count), *rest)))
 
 
@@ -79,6 +79,20 @@ def _theirs(method: str, path: str, count: int, *_: str) -> dict[str, Any]:
     calibrator.collect_data(Reader())
     found = calibrator.compute_data()
     return {**_finished(imported), "tensors": len(list(found.keys()))}
+
+
+def _plain(method: str, path: str, count: int, *_: str) -> dict[str, Any]:
+    import onnxruntime
+    from onnx import load
+
+    from onnxopt.data.spec import inputs_of
+
+    imported = _now()
+    spec = inputs_of(load(path))[0]
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for image in samples(_sizes(spec.shape), count):
+        session.run(None, {spec.name: image[None]})
+    return {**_finished(imported), "tensors": 0}
 
 
 def _names(method: str, path: str, count: int) -> list[str]:

@@ -39,7 +39,8 @@ class Calibrate(Pass):
 
     method: Method = "minmax"
     """minmax: all that was seen; moving-average: of the ends of each batch; percentile: all but a fixed share; entropy:
-    where clipping loses least information; mse: where the squared error of quantization is smallest."""
+    where clipping loses least information; mse: where the squared error of quantization is smallest. moving-average
+    clips about half the batches by its nature, which models feel whose outputs are judged value by value."""
     percentile: float = 99.99
     """Of the values that `method=percentile` keeps."""
     momentum: float = 0.9
@@ -47,7 +48,7 @@ class Calibrate(Pass):
     samples: int | None = None
     """How many samples to take at most; none: all."""
     batch: int | None = None
-    """Samples to run together; none: as many as fit the processor's cache, and one for `method=moving-average`."""
+    """Samples to run together; none: as many as take little memory, and one for `method=moving-average`."""
     activations: IntegerName | None = None
     """What activations will become, which decides where `entropy` and `mse` clip; none: what the target has them as."""
     ranges: str | None = None

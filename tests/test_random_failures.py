@@ -62,11 +62,6 @@ g (float[n,6] x) => (float[n,6] y) <bool c = {1}> {
     y = If (c) <then_branch: graph = p () => (float[n,6] r) { s = Shape (a) d = Reshape (a, s) r = Identity (b) },
                 else_branch: graph = q () => (float[n,6] t) { t = Identity (b) }>
 }""",
-    "a term that overflows on the way in one channel, and is the largest in another": """
-<ir_version: 8, opset_import: ["" : 17]>
-g (float[n,2] x) => (float[n,2] y) <float t = {3e38}, float[2] a = {0.5, 1}, float[2] b = {10, 1}> {
-    s = Sub (x, t) d = Div (s, a) y = Div (d, b)
-}""",
     "a sum of a dimension and a number that wraps around when it is multiplied": """
 <ir_version: 8, opset_import: ["" : 17]>
 g (float[n,6] x) => (int64 y) <int64 i = {0}, int64 low = {-9223372036854775808}, int64 k = {3}> {

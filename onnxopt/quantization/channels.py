@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onnxopt import ir
+from onnxopt.quantization.operands import constant
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization", "FusedConv")
 _PRODUCTS = ("Gemm", "MatMul")
@@ -34,6 +35,28 @@ def channel_axis(tensor: ir.Tensor) -> int | None:
             return None
         tensor = node.inputs[0]
     return None
+
+
+def silent_channels(tensor: ir.Tensor) -> frozenset[int]:
+    """The channels of a convolution's output, or of what its activation makes of it, that are 0 whatever the data are.
+
+    Their weights and bias are 0: somebody pruned them, or `pad-channels` added them. That is no news.
+    """
+    for _ in range(_FAR):
+        node = tensor.producer
+        if node is None or not node.is_standard or not node.inputs:
+            break
+        if node.op == "Conv":
+            found = [constant(each) for each in node.inputs[1:] if each.name]
+            if not found or None in found:
+                break
+            silent = np.ones(1, bool)
+            for each in found:
+                values = each.read()  # type: ignore[union-attr]
+                silent = silent & ~values.reshape(len(values), -1).any(axis=1)
+            return frozenset(map(int, np.flatnonzero(silent)))
+        tensor = node.inputs[0]
+    return frozenset()
 
 
 class DeadChannels:

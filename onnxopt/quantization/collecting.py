@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from onnxopt import ir
 from onnxopt.data import DataSet
 from onnxopt.errors import BadData, BadOption
-from onnxopt.quantization.channels import channel_axis
+from onnxopt.quantization.channels import channel_axis, silent_channels
 from onnxopt.quantization.extremes import extremes
 from onnxopt.quantization.histogram import Scratch
 from onnxopt.quantization.observers import Method, Observing
 from onnxopt.quantization.ranges import Ranges
 from onnxopt.quantization.request import Request
-from onnxopt.quantization.running import Report, batches
+from onnxopt.quantization.running import Batch, Report, batches
 from onnxopt.quantization.watching import NotFinite, Watched
+from onnxopt.runtime.session import NotRunnable
 
 
 def collect(
@@ -58,24 +59,46 @@ def collect(
         batch = 1
     tensors = {tensor.name: tensor for node in graph.nodes for tensor in node.outputs}
     channels = {name: channel_axis(tensors[name]) if name in tensors else None for name in wanted}
-    scratch = Scratch()
-    watched = {name: Watched(request, observing, scratch, channels[name]) for name, request in wanted.items()}
-    seen = 0
-    if watched:
+    watch = _Watch(wanted, observing, channels)
+    if wanted:
         stream = None
         if method == "minmax" and all(request.axis is None for request in wanted.values()):
             stream = extremes(graph, channels, data, batch=batch, report=report)
-        for found in stream or batches(graph, list(watched), data, batch=batch, report=report):
+        try:
+            watch.all(stream or batches(graph, list(wanted), data, batch=batch, report=report), data)
+        except NotRunnable:  # onnxruntime has no extremes of a tensor that is empty for some sample
+            if stream is None:
+                raise
+            watch = _Watch(wanted, observing, channels)
+            watch.all(batches(graph, list(wanted), data, batch=batch, report=report), data)
+    ranges = {name: tensor.range() for name, tensor in watch.tensors.items()}
+    silent = {name: silent_channels(tensors[name]) for name in wanted if channels[name] is not None}
+    remarks = [
+        line
+        for name, tensor in watch.tensors.items()
+        for line in tensor.remarks(ranges[name], silent.get(name, frozenset()))
+    ]
+    return Ranges(ranges, method, watch.samples, ir.fingerprint(graph), tuple(remarks))
+
+
+class _Watch:
+    """All tensors, and how many samples passed."""
+
+    def __init__(self, wanted: Mapping[str, Request], observing: Observing, channels: Mapping[str, int | None]) -> None:
+        scratch = Scratch()
+        self.tensors = {name: Watched(request, observing, scratch, channels[name]) for name, request in wanted.items()}
+        self.samples = 0
+
+    def all(self, stream: Iterable[Batch], data: DataSet) -> None:
+        """See one batch after the other."""
+        for found in stream:
             try:
-                for tensor in watched.values():
+                for tensor in self.tensors.values():
                     tensor.add(found)
             except NotFinite as error:
                 raise BadData(f"{data.source}: {error}") from None
-            seen += found.samples
+            self.samples += found.samples
             del found  # else it would stand beside the next one
-    ranges = {name: tensor.range() for name, tensor in watched.items()}
-    remarks = [line for name, tensor in watched.items() for line in tensor.remarks(ranges[name])]
-    return Ranges(ranges, method, seen, ir.fingerprint(graph), tuple(remarks))
 
 
 def _by_tensor(requests: Iterable[Request]) -> dict[str, Request]:

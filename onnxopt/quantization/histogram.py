@@ -14,7 +14,7 @@ Counts = npt.NDArray[np.int64]
 
 _CHUNK = 1 << 16
 """Values at a time: what is made of them on the way stays in the processor's cache."""
-_ALL = 1 << 20
+_ALL = 1 << 18
 """Values up to which every single one is counted; after them ever fewer are, each for more."""
 _FEWEST = 1024
 """Values that are counted of each batch at least."""
@@ -38,10 +38,10 @@ class Histogram:
     cover 0 and all that came: when something comes from outside, pairs of bins are merged, which is exact since edges
     are multiples of the width. So one pass over the data suffices, and it does not matter in which order they come.
 
-    Once a million values are there, every k-th is counted, k times, where k grows with the number of values that
-    passed: shares of all values are then known to some 1/1000 of their square root, and counting, which costs ten
-    times what finding the ends does, takes no longer than the model. The first value of a batch to be counted moves
-    from batch to batch.
+    Once a quarter of a million values are there, every k-th is counted, k times, where k grows with the number of
+    values that passed: shares of all values are then known to some 1/500 of their square root, and counting, which
+    costs ten times what finding the ends does, takes no longer than the model. The first value of a batch to be counted
+    moves from batch to batch.
     """
 
     def __init__(self, scratch: Scratch | None = None, bins: int = 4096) -> None:
@@ -70,7 +70,8 @@ class Histogram:
         Zeros are many after a Relu, and any encoding has them exactly.
         """
         centers = self.edges[:-1] + self.width / 2
-        centers[-self.first] = 0.0
+        if len(centers):
+            centers[-self.first] = 0.0
         return np.asarray(centers)
 
     def add(self, values: Array, low: float, high: float) -> None:
@@ -81,12 +82,15 @@ class Histogram:
         self._passed += len(values)
         self._batches += 1
         inverse = np.float32(math.ldexp(1.0, -self._exponent))
+        last = np.float32(self.first + len(self.counts) - 1)  # where float64 is rounded up beyond it
         for start in range(0, len(counted), _CHUNK):
             chunk = counted[start : start + _CHUNK]
             size = len(chunk)
             scaled, whole, index = (buffer[:size] for buffer in vars(self._scratch).values())
             np.multiply(chunk, inverse, out=scaled, casting="same_kind")
             np.floor(scaled, out=scaled)
+            if chunk.dtype != np.float32:
+                np.minimum(scaled, last, out=scaled)
             whole[:] = scaled
             np.subtract(whole, self.first, out=index)
             found = np.bincount(index, minlength=len(self.counts))
@@ -110,6 +114,8 @@ class Histogram:
     def quantile(self, share: float, *, magnitudes: bool = False) -> float:
         """The value below which `share` (0 to 1) of the values lie, or of their magnitudes."""
         counts, first = (self.absolute(), 0) if magnitudes else (self.counts, self.first)
+        if not len(counts):
+            return 0.0
         sums = np.concatenate([[0], np.cumsum(counts)])
         wanted = share * sums[-1]
         at = min(max(int(np.searchsorted(sums, wanted, "right")) - 1, 0), len(counts) - 1)

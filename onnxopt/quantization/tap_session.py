@@ -28,7 +28,8 @@ class TapSession(Session):
 
     Copied out as `run` does it, the activations of an image of 256 x 256 would stand in memory twice. onnxruntime's
     memory pattern is off: it reserves once more what the first run took, and saves no time here (tinybeauty with 42
-    tensors: 280 MB with it, 185 without, 38 and 36 ms).
+    tensors: 280 MB with it, 185 without, 38 and 36 ms). Its threads sleep when they have nothing to do: while the
+    outputs are looked at they would spin on the other processors, which took as long as the model did.
 
     Args:
         model: As for `Session`.
@@ -49,6 +50,7 @@ class TapSession(Session):
             options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         options.enable_mem_pattern = False
         options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = _QUIET
         options.use_deterministic_compute = True
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -82,21 +82,21 @@ class Watched:
         )
         return Range(at_low, at_high, seen_low, seen_high, self._request.axis, self._saturated(clipped, low, high))
 
-    def remarks(self, found: Range) -> list[str]:
-        """What the user should know of the tensor."""
+    def remarks(self, found: Range, silent: Set[int] = frozenset()) -> list[str]:
+        """What the user should know of the tensor, of which the channels `silent` are known to be 0."""
         name, remarks = self._request.tensor, []
         if self._low is None:
             return [f"'{name}' was empty in every sample: it has no range"]
         low, high = float(found.seen_low.min()), float(found.seen_high.max())
         if low == high:
             remarks.append(f"'{name}' is always {low:g}")
-        elif self._dead is not None and (dead := self._dead.dead):
+        elif self._dead is not None and (dead := [each for each in self._dead.dead if each not in silent]):
             shown = ", ".join(map(str, dead[:_SHOWN])) + (", ..." if len(dead) > _SHOWN else "")
             remarks.append(f"'{name}': {len(dead)} of {self._dead.channels} channels are always 0: {shown}")
         if found.saturated > _NOTABLE:
             remarks.append(f"'{name}': {found.saturated:.1%} of its values saturate")
         if max(-float(found.low.min()), float(found.high.max())) > _HUGE:
-            remarks.append(f"'{name}' reaches from {low:g} to {high:g}, as a mask does: no step is left for the rest")
+            remarks.append(f"'{name}' reaches from {low:g} to {high:g}, as a mask does: quantize cuts it off")
         return remarks
 
     def _rows(self, values: Array) -> Array:

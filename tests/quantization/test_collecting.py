@@ -146,6 +146,17 @@ def test_remarks_name_dead_channels_and_constants() -> None:
     assert remarks == ("'y': 1 of 3 channels are always 0: 2", "'z' is always 3")
 
 
+def test_channels_without_weights_are_dead_without_a_word() -> None:
+    text = CONVOLUTION.replace("-1, -1}", "0, 0}")
+    graph = parse(text)
+    found = collect(graph, requests("c", "y"), samples_for(graph, images()))
+    assert found.remarks == ()
+    graph = parse(text.replace("}>", "}, float[3] b = {0, 0, -1}>").replace("Conv(x, w)", "Conv(x, w, b)"))
+    assert collect(graph, requests("y"), samples_for(graph, images())).remarks == (
+        "'y': 1 of 3 channels are always 0: 2",
+    )
+
+
 def test_remarks_name_what_saturates() -> None:
     graph = convolution()
     found = collect(graph, requests("x"), samples_for(graph, images()), method="percentile", percentile=90)
@@ -158,7 +169,7 @@ def test_remarks_name_masks() -> None:
     graph = parse("""<ir_version: 8, opset_import: ["": 17]> g (float[N, 4] x) => (float[N, 4] y)
       <float[4] mask = {0, 0, 0, -3e38}> { y = Add(x, mask) }""")
     (remark,) = collect(graph, requests("y"), samples_for(graph, [np.ones(4, np.float32)])).remarks
-    assert "'y' reaches from -3e+38 to 1, as a mask does" in remark
+    assert remark == "'y' reaches from -3e+38 to 1, as a mask does: quantize cuts it off"
 
 
 def test_float16_and_integers() -> None:

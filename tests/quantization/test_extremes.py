@@ -46,14 +46,14 @@ def test_ranges_and_remarks_are_the_same(inside: pytest.MonkeyPatch, opset: int,
     assert "'y': 1 of 3 channels are always 0: 2" in found.remarks
 
 
-@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("batch", [None, 1, 4])
 @pytest.mark.parametrize(("number", "what"), [(-1.0, "NaN"), (0.0, "infinity")])
-def test_what_is_not_finite_is_named(inside: pytest.MonkeyPatch, number: float, what: str, batch: int) -> None:
+def test_what_is_not_finite_is_named(inside: pytest.MonkeyPatch, number: float, what: str, batch: int | None) -> None:
     graph = parse("""<ir_version: 8, opset_import: ["": 17]> g (float[N, 100] x) => (float[N, 100] y)
       { l = Log(x) y = Relu(l) }""")
     arrays = [np.ones(100, np.float32) for _ in range(8)]
     arrays[5][-1] = number
-    with pytest.raises(BadData, match=f"^samples: tensor 'l' holds {what} in sample"):
+    with pytest.raises(BadData, match=f"^samples: tensor 'l' holds {what} in sample 5: leave"):
         collect(graph, requests("l", "y"), samples_for(graph, arrays), batch=batch)
 
 
@@ -61,3 +61,24 @@ def test_types_that_onnxruntime_does_not_reduce(inside: pytest.MonkeyPatch) -> N
     graph = parse("""<ir_version: 8, opset_import: ["": 17]> g (float16[N, 4] x) => (float16[N, 4] y) { y = Neg(x) }""")
     found = collect(graph, requests("y"), samples_for(graph, [np.array([0, 1, 2, 3], np.float16)]))
     assert (found.by_name["y"].low, found.by_name["y"].high) == (-3, 0)
+
+
+def test_samples_are_run_together_where_that_changes_nothing(inside: pytest.MonkeyPatch) -> None:
+    graph, seen = parse(MODEL.replace("OPSET", "17")), []
+    collect(graph, requests("y"), samples_for(graph, images(6)), report=lambda *said: seen.append(said[1]))
+    mixing = parse("""<ir_version: 8, opset_import: ["": 17]> g (float[N, 4] x) => (float[1, M] y)
+      <int64[2] shape = {1, -1}> { r = Reshape(x, shape) y = Softmax<axis = 1>(r) }""")
+    data = samples_for(mixing, [np.zeros(4, np.float32)] * 3)
+    found = collect(mixing, requests("y"), data, report=lambda *said: seen.append(said[1]))
+    assert seen == [6, 1, 2, 3]
+    assert found.by_name["y"].high == 0.25
+
+
+def test_a_tensor_that_is_empty_for_a_later_sample(inside: pytest.MonkeyPatch) -> None:
+    """onnxruntime has infinities as its extremes."""
+    graph = parse("""<ir_version: 8, opset_import: ["": 17]> g (float[4] x) => (float[N] y)
+      { i = NonZero(x) t = Transpose(i) v = GatherND(x, t) y = Neg(v) }""")
+    arrays = [np.array(row, np.float32) for row in ([0, 1, 2, 0], [0, 0, 0, 0], [5, 0, 0, 0])]
+    found = collect(graph, requests("y"), samples_for(graph, arrays))
+    one = found.by_name["y"]
+    assert (float(one.low), float(one.high), found.samples) == (-5, -1, 3)

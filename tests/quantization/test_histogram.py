@@ -61,3 +61,8 @@ def test_thinned_counts_stand_for_all_values() -> None:
     assert total == pytest.approx(4_000_000, rel=1e-3)
     assert histogram.quantile(0.9) == pytest.approx(1.2816, abs=0.01)
     assert histogram.share_outside(-np.inf, 2.0) == pytest.approx(0.02275, abs=5e-4)
+
+
+def test_float64_that_rounds_up_to_the_next_bin() -> None:
+    values = np.array([-1.0, 2.0**40 - 1], np.float64)
+    assert filled(values).counts.sum() == 2

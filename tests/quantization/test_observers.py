@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnxruntime.quantization.calibrate import HistogramCollector
 
 from onnxopt.quantization.encoding import Encoding, Integer
 from onnxopt.quantization.histogram import Histogram, Scratch
-from onnxopt.quantization.observers import Observing
-from onnxopt.quantization.observers.entropy import divergence
+from onnxopt.quantization.observers import METHODS, Observing
+from onnxopt.quantization.observers.entropy import divergences
 
 UINT8, INT8 = Integer("uint8", symmetric=False), Integer("int8", symmetric=True)
 
@@ -59,13 +60,72 @@ def test_entropy_with_16_bits_clips_nothing() -> None:
 
 
 def test_divergence_is_that_of_kullback_and_leibler() -> None:
-    """Eight bins, two levels, nothing clipped: each level is its mean; then two bins clipped into the last."""
-    counts = np.array([4, 2, 2, 0, 1, 1, 1, 1])
-    p = counts[counts > 0] / 12
-    q = np.array([8 / 3, 8 / 3, 8 / 3, 1, 1, 1, 1]) / 12
-    assert divergence(counts, 8, 2) == pytest.approx((p * np.log(p / q)).sum())
-    p, q = np.array([4, 2, 2, 1, 3]) / 12, np.array([8 / 3, 8 / 3, 8 / 3, 1, 1]) / 10
-    assert divergence(counts, 6, 2) == pytest.approx((p * np.log(p / q)).sum())
+    """Eight bins in two levels, with nothing clipped and with two bins clipped; and as many levels as bins."""
+    p = np.array([4, 2, 2, 0, 1, 1, 1, 1]) / 12
+    whole = np.array([8 / 3, 8 / 3, 8 / 3, 1, 1, 1, 1, 1]) / 12
+    clipped = np.array([8 / 3, 8 / 3, 8 / 3, 1, 2, 2, 1e-4, 1e-4]) / 12
+    expected = [sum(a * np.log(a / b) for a, b in zip(p, q, strict=True) if a) for q in (whole, clipped)]
+    np.testing.assert_allclose(divergences(p, np.array([8, 6, 8]), np.array([2, 2, 9])), [*expected, 0], atol=1e-12)
+
+
+def activations(kind: str) -> np.ndarray:
+    """As layers make them: with many zeros, with a constant background, and saturated."""
+    values = laplace(100_000) * 2 - 0.5
+    values[:30_000] = 0.8125
+    made = {
+        "relu": np.maximum(values, 0),
+        "relu6": np.clip(values * 2, 0, 6),
+        "swish": values / (1 + np.exp(-values)),
+        "signed": values,
+    }
+    return np.asarray(made[kind], np.float32)
+
+
+@pytest.mark.parametrize("levels", [128, 256])
+@pytest.mark.parametrize("kind", ["relu", "relu6", "swish", "signed"])
+def test_entropy_is_no_worse_than_onnxruntimes_on_the_same_values(kind: str, levels: int) -> None:
+    values = activations(kind)
+    most = np.abs(values).max()
+    counts, edges = np.histogram(values, 1024, range=(-most, most))
+    collector = HistogramCollector("entropy", False, 1024, levels, 99.99, "same")
+    low, high = collector.get_entropy_threshold((counts, edges, values.min(), values.max()), levels)
+    theirs = squared_error(values, (float(low), float(high)), UINT8)
+    assert squared_error(values, ends("entropy", values), UINT8) <= 1.01 * theirs
+
+
+@pytest.mark.parametrize("kind", ["relu", "relu6", "swish", "signed"])
+def test_entropy_loses_hardly_anything_where_a_peak_is(kind: str) -> None:
+    values = activations(kind)
+    kept = ends("entropy", values)
+    outside = (values < kept[0]) | (values > kept[1])
+    assert outside.mean() < 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_any_stream_gives_ends(method: str) -> None:
+    """Of any magnitude, of zeros only, with one value in a batch, and of float64 that no float32 is."""
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        integer = (UINT8, INT8, Integer("uint16", symmetric=False), Integer("int4", symmetric=True))[number % 4]
+        observer = Observing(method).observer(integer, Scratch(), of_channel=number % 3 == 0)  # type: ignore[arg-type]
+        low, high = np.inf, -np.inf
+        for size in rng.choice([1, 2, 100, 3000], 3):
+            kinds = [rng.normal(size=size), np.zeros(size), np.full(size, -1.0), 2.0 ** rng.integers(-140, 100, size)]
+            scale = 10.0 ** rng.uniform(-30, 30)
+            values = np.asarray(kinds[rng.integers(4)] * scale).clip(-3e38, 3e38)
+            values = values.astype(np.float32 if rng.random() < 0.5 else np.float64)
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+            observer.add(values, float(values.min()), float(values.max()))
+        least, most = observer.ends(low, high)
+        assert low <= least <= most <= high
+        assert -1e-9 <= observer.share_outside(least, most) <= 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ends_of_nothing(method: str) -> None:
+    observer = Observing(method).observer(UINT8, Scratch())  # type: ignore[arg-type]
+    assert observer.ends(0.0, 0.0) == (0, 0)
+    assert observer.share_outside(0.0, 0.0) == 0
 
 
 def test_percentile_by_magnitude_where_symmetric() -> None:

@@ -17,6 +17,11 @@ class MovingAverage(Counting):
 
     The first batch starts the average (Jacob et al., Quantization and Training of Neural Networks for Efficient
     Integer-Arithmetic-Only Inference, 2018, section 3.1). The histogram only tells what share saturates.
+
+    An average of ends clips the ends of about half the batches, by its nature. Where outputs are judged value by value
+    that costs: tinybeauty, calibrated on 8 images, loses 0.48 dB with it and 0.13 with `minmax`. It is not that the
+    first batch weighs most: the plain mean loses 0.58. A momentum of 0.5 loses 0.17. It is for data with rare outliers,
+    and for models that are trained further.
     """
 
     sees_batches: ClassVar[bool] = True

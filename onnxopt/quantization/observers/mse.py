@@ -42,7 +42,10 @@ class MeanSquaredError(Counting):
         is_filled = self.histogram.counts > 0
         values = self.histogram.centers[is_filled]
         counts = self.histogram.counts[is_filled].astype(np.float64)
-        errors = [squared_error(values, counts, self.histogram.width, self._integer, *ends) for ends in ranges]
+        lows, highs = np.array(ranges).T
+        encodings = Encoding.of_range(lows, highs, self._integer)
+        pairs = zip(encodings.scale.astype(np.float64), encodings.zero_point.astype(np.float64), strict=True)
+        errors = [squared_error(values, counts, self.histogram.width, self._integer, *pair) for pair in pairs]
         return ranges[int(np.argmin(errors))]
 
 
@@ -51,19 +54,20 @@ def squared_error(
     counts: npt.NDArray[np.float64],
     width: float,
     integer: Integer,
-    low: float,
-    high: float,
+    scale: float,
+    zero: float,
 ) -> float:
-    """The sum of the squared errors of `counts` values, known to `width`, encoded for [low, high].
+    """The sum of the squared errors of `counts` values, known to `width`, encoded with a scale and a zero point.
 
     Where the steps are finer than the bins, rounding is taken to cost scale^2 / 12 a value, as noise that is uniform.
     """
-    encoding = Encoding.of_range(low, high, integer)
-    scale, zero = float(encoding.scale), float(encoding.zero_point)
     least, most = ((limit - zero) * scale for limit in integer.limits)
-    clipped = np.clip(values, least, most)
+    clipped = np.minimum(np.maximum(values, least), most)
     if scale < 2 * width:
-        rounding = np.where(values == 0, 0.0, scale**2 / 12)
-    else:
-        rounding = (clipped - np.rint(clipped / scale) * scale) ** 2  # the zero point is an integer
-    return float(counts @ ((values - clipped) ** 2 + rounding))
+        error = values - clipped
+        rounding = scale**2 / 12 * (counts.sum() - counts[values == 0].sum())
+        return float(counts @ (error * error) + rounding)
+    error = np.rint(clipped / scale) * scale  # the zero point is an integer
+    error -= clipped
+    clipped -= values
+    return float(counts @ (error * error + clipped * clipped))
