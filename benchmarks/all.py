@@ -30,6 +30,7 @@ SCRIPTS = (
     "conformance_zoo",
     "optimizers",
     "quantization",
+    "quantization_recovery",
     "calibration",
     "conformance_quantizing",
 )

@@ -79,7 +79,7 @@ class ConvertFloat16(Pass):
         if graph.opset < (since := _SINCE[self.type]):
             raise BadOption(
                 f"convert-float16: {self.type} needs opset {since} and the model has {graph.opset}; "
-                f"run convert-opset{{to={since}}} first"
+                f"run convert-opset{{opset={since}}} first"
             )
         limits, lost = Limits(self.type), list[str]()
         losses = Losses(units, limits, self._observed(graph, units, ctx), lost.append)

@@ -358,7 +358,7 @@ def test_old_opsets(type_: str, opset: int) -> None:
     if type_ == "bfloat16":
         check_pass(ConvertFloat16(type="bfloat16"), graph, expect_change=False)
     else:
-        with pytest.raises(BadOption, match=r"convert-opset\{to=6\}"):
+        with pytest.raises(BadOption, match=r"convert-opset\{opset=6\}"):
             run_pass(ConvertFloat16(), graph)
 
 

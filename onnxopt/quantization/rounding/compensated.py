@@ -70,11 +70,7 @@ def _inverse_factor(moments: Floats, order: npt.NDArray[np.intp]) -> Floats:
     is_known = np.isfinite(mean) & (mean > np.finfo(np.float64).tiny)
     relative = np.where(is_known, ordered / np.where(is_known, mean, 1.0), 0.0)
     damping = np.where(is_known, _DAMPING, 1.0)
-    while True:
-        try:
-            inverse = np.linalg.inv(relative + damping * np.eye(size))
-            return np.asarray(np.linalg.cholesky((inverse + inverse.transpose(0, 2, 1)) / 2).transpose(0, 2, 1))
-        except np.linalg.LinAlgError:
-            if (damping > 2 * size).all():  # no eigenvalue is below minus the trace: it is not for want of damping
-                raise
-            damping = damping * 10
+    lowest = np.linalg.eigvalsh(relative)[:, :1, np.newaxis]
+    damping = np.maximum(damping, _DAMPING - 2 * lowest)
+    inverse = np.linalg.inv(relative + damping * np.eye(size))
+    return np.asarray(np.linalg.cholesky((inverse + inverse.transpose(0, 2, 1)) / 2).transpose(0, 2, 1))
