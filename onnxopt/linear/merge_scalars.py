@@ -11,7 +11,7 @@ from onnxopt.ir.tensor import Constant, Tensor, Variable
 from onnxopt.ir.values import Array
 from onnxopt.linear.affine import data_input
 from onnxopt.linear.match import Float64, Gate, NoMatch, constant_of, in_scope, is_float, remove, rounded
-from onnxopt.linear.scalars import Line, Step
+from onnxopt.linear.scalars import Cancels, Line, Step
 from onnxopt.linear.setting import Dialect
 from onnxopt.linear.spelled import ends_gelu
 
@@ -34,22 +34,24 @@ def merge_from(edit: Edit, scope: Graph, first: Node, gate: Gate, dialect: Diale
     saved, line, taken = 0, Line(), list[Step]()
     for step in steps:
         longer = _longer(line, step, gate)
-        if longer is None:
+        if not isinstance(longer, Line):
             saved += _write(edit, line, taken, gate)
             line, taken = Line(), []
-            longer = _longer(line, step, gate)
-        if longer is not None:
+            # What takes away again stays alone: with what follows it would look like another term in a second run.
+            if not isinstance(longer, Cancels):
+                longer = _longer(line, step, gate)
+        if isinstance(longer, Line):
             line = longer
             taken.append(step)
     return saved + _write(edit, line, taken, gate)
 
 
-def _longer(line: Line, step: Step, gate: Gate) -> Line | None:
+def _longer(line: Line, step: Step, gate: Gate) -> Line | NoMatch:
     try:
         return line.then(step)
     except NoMatch as no:
         gate.refuse(f"not merged with what is {'before' if line.count else 'next to'} it: {no}", step.node)
-        return None
+        return no
 
 
 def _steps_from(edit: Edit, scope: Graph, first: Node) -> list[Step]:
@@ -59,7 +61,8 @@ def _steps_from(edit: Edit, scope: Graph, first: Node) -> list[Step]:
         return []
     before = step.data.producer
     alone = before is not None and edit.sole_reader(step.data) is not None
-    if alone and _read(before) is not None and in_scope(edit, scope, before):
+    # A node that was inserted, and is in no scope yet, is what a chain became that this node was already part of.
+    if alone and _read(before) is not None and (edit.scope_of(before) is None or in_scope(edit, scope, before)):
         return []
     steps: list[Step] = []
     node: Node | None = first

@@ -21,6 +21,10 @@ _HEADROOM = 16
 """A term within so much of the largest number may take a sum over it."""
 
 
+class Cancels(NoMatch):
+    """Adding and taking away what is larger by far: a sum that is rounded on purpose."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One operation upon `data` with a constant; Neg has none."""
@@ -178,7 +182,7 @@ class Line:
                 raise NoMatch(f"the {what} would lose digits in {dtype}")
         bound = _CANCELS[dtype.itemsize]
         if self.size.max(initial=0) > bound * max(np.abs(self.term).max(initial=0), np.abs(self.factor).max(initial=0)):
-            raise NoMatch("its terms cancel, and the digits that this drops would come back")
+            raise Cancels("its terms cancel, and the digits that this drops would come back")
 
     def _require_range(self, dtype: DType) -> None:
         """Refuse where the operations overflow on the way, or underflow, and their result does not; or the other way.
