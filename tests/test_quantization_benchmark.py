@@ -46,7 +46,6 @@ def judge(point, *arguments):
 
 
 def test_digits_mobilenet_from_end_to_end():
-    pytest.importorskip("sympy", reason="onnxruntime prepares models with it: pip install 'onnxopt[bench]'")
     script = ROOT / "benchmarks" / "quantization.py"
     command = [sys.executable, str(script), "--json", "--only", "accuracy,targets", "--models", "digits"]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
