@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 from onnxopt import ir
 from onnxopt.errors import BadOption
 from onnxopt.ir.matching import NoMatch
+from onnxopt.linear.layer_weights import Axes, Selection, Weight
 from onnxopt.linear.match import constant_of
 from onnxopt.pipeline.base import Context, Pass, Preserves
 from onnxopt.quantization.dynamic_layers import CONTRIB, DynamicLayers
-from onnxopt.quantization.layer_weights import Axes, Selection, Weight
 
 _SINCE = 11
 """The opset that DynamicQuantizeLinear came with."""

@@ -13,9 +13,9 @@ from onnx import TensorProto
 from onnxopt import ir
 from onnxopt.errors import BadOption
 from onnxopt.ir.values import Array
+from onnxopt.linear.layer_weights import OPERATORS, Selection, Weight, layer_weights
 from onnxopt.pipeline.base import Context, Pass, Preserves
 from onnxopt.quantization.blocks import NotFinite, Stored, store
-from onnxopt.quantization.layer_weights import OPERATORS, Selection, Weight, layer_weights
 from onnxopt.quantization.palette import Palette, palette
 
 _BLOCK, _PALETTE_BITS = 32, 4

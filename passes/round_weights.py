@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onnxopt import ir
+from onnxopt.activations.second_order import SecondOrder
+from onnxopt.activations.streaming import stream
 from onnxopt.errors import BadOption
 from onnxopt.ir.edit import Edit
 from onnxopt.ir.proven import ProvenShapes
@@ -18,8 +20,6 @@ from onnxopt.pipeline.quantization import IntegerName
 from onnxopt.pipeline.target import quantization_rules
 from onnxopt.quantization.plan import Choices, Stored, plan
 from onnxopt.quantization.rounding.rounded_layer import round_layer
-from onnxopt.quantization.rounding.second_order import SecondOrder
-from onnxopt.quantization.running import stream
 from onnxopt.quantization.selection import matching
 from onnxopt.quantization.weights import WeightMethod
 

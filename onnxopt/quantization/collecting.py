@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from onnxopt import ir
+from onnxopt.activations.streaming import Batch, Report, batches
 from onnxopt.data import DataSet
 from onnxopt.errors import BadData, BadOption
 from onnxopt.quantization.channels import channel_axis, silent_channels
@@ -13,7 +14,6 @@ from onnxopt.quantization.histogram import Scratch
 from onnxopt.quantization.observers import Method, Observing
 from onnxopt.quantization.ranges import Ranges
 from onnxopt.quantization.request import Request
-from onnxopt.quantization.running import Batch, Report, batches
 from onnxopt.quantization.watching import NotFinite, Watched
 from onnxopt.runtime.session import NotRunnable
 

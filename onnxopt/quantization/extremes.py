@@ -11,11 +11,11 @@ import numpy.typing as npt
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
 from onnxopt import ir
+from onnxopt.activations.streaming import WHAT, Batch, Report, samples_in
+from onnxopt.activations.tap_session import TapSession
+from onnxopt.activations.tapping import tapped
+from onnxopt.activations.together import Outline, agree
 from onnxopt.data import DataSet, Feeds
-from onnxopt.quantization.running import WHAT, Batch, Report, samples_in
-from onnxopt.quantization.tap_session import TapSession
-from onnxopt.quantization.tapping import tapped
-from onnxopt.quantization.together import Outline, agree
 from onnxopt.runtime.session import NotRunnable
 
 Array = npt.NDArray[Any]

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxopt import ir
+from onnxopt.activations.streaming import WHAT, Report, samples_in
+from onnxopt.activations.tap_session import TapSession
+from onnxopt.activations.tapping import tapped
 from onnxopt.data import DataSet
 from onnxopt.data.scores import Near, Snr
 from onnxopt.ir.element_types import element_types
-from onnxopt.quantization.running import WHAT, Report, samples_in
-from onnxopt.quantization.tap_session import TapSession
-from onnxopt.quantization.tapping import tapped
 from onnxopt.runtime.evaluation import suited
 
 

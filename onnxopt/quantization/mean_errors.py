@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from onnxopt import ir
+from onnxopt.activations.streaming import Report, stream
 from onnxopt.data import DataSet
 from onnxopt.quantization.float_model import FloatModel
-from onnxopt.quantization.running import Report, stream
 
 Floats = npt.NDArray[np.float64]
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from onnxopt import ir
+from onnxopt.activations.streaming import Report
 from onnxopt.data import DataSet, Feeds
 from onnxopt.data.scores import Near, Snr
 from onnxopt.data.scoring import Metric
@@ -27,7 +28,6 @@ from onnxopt.pipeline.base import Context, describe
 from onnxopt.quantization.plan import Plan
 from onnxopt.quantization.ranges import Ranges
 from onnxopt.quantization.request import Request
-from onnxopt.quantization.running import Report
 from onnxopt.quantization.selection import Role
 from onnxopt.runtime.evaluation import Accuracy, Subject, evaluate, is_simulated, require_limit
 from onnxopt.runtime.executable import executable

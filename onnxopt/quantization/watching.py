@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from onnxopt.activations.streaming import Batch
 from onnxopt.errors import BadData
 from onnxopt.quantization.channels import DeadChannels
 from onnxopt.quantization.histogram import Scratch
 from onnxopt.quantization.observers import Observer, Observing
 from onnxopt.quantization.ranges import Range
 from onnxopt.quantization.request import Request
-from onnxopt.quantization.running import Batch
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from onnxopt import ir
+from onnxopt.activations.streaming import Batch, Report, batches
 from onnxopt.data import DataSet
 from onnxopt.quantization.extremes import extremes
-from onnxopt.quantization.running import Batch, Report, batches
 from onnxopt.runtime.session import NotRunnable
 
 Array = npt.NDArray[Any]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from onnxopt.activations.second_order import SecondOrder
 from onnxopt.linear.layer import Array, Layer
 from onnxopt.linear.match import NoMatch, as_float64, rounded
 from onnxopt.quantization.encoding import Encoding, Integer
 from onnxopt.quantization.rounding.compensated import round_compensated
-from onnxopt.quantization.rounding.second_order import SecondOrder
 from onnxopt.quantization.weights import WeightMethod, weight_encoding
 
 Floats = npt.NDArray[np.float64]

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from onnxopt import ir
+from onnxopt.activations.streaming import Report, stream
 from onnxopt.data import DataSet
 from onnxopt.errors import BadData
-from onnxopt.quantization.running import Report, stream
 from onnxopt.quantization.watching import NotFinite
 
 Floats = npt.NDArray[np.float64]

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from onnxopt import ir
-from onnxopt.quantization import extremes, tapping
+from onnxopt.activations import tapping
+from onnxopt.activations.streaming import batches, stream
+from onnxopt.quantization import extremes
 from onnxopt.quantization.collecting import collect
-from onnxopt.quantization.running import batches, stream
 from onnxopt.runtime.session import NotRunnable
 from tests.passes.checks import parse, run
 from tests.quantization.calibrated import convolution, images, requests, samples_for

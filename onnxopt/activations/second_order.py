@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from onnxopt.activations.columns import Floats32, columns
 from onnxopt.linear.layer import Layer
-from onnxopt.quantization.rounding.columns import Floats32, columns
 
 Floats = npt.NDArray[np.float64]
 

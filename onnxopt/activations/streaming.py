@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from onnxopt import ir
+from onnxopt.activations.tap_session import TapSession
+from onnxopt.activations.tapping import tapped
+from onnxopt.activations.together import Outline, agree
 from onnxopt.data import DataSet, Feeds
 from onnxopt.errors import BadOption
-from onnxopt.quantization.tap_session import TapSession
-from onnxopt.quantization.tapping import tapped
-from onnxopt.quantization.together import Outline, agree
 from onnxopt.runtime.session import NotRunnable
 
 Array = npt.NDArray[Any]
