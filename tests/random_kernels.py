@@ -19,11 +19,31 @@ Run = Callable[[ModelProto, list[dict[str, Any]]], list[dict[str, Any]]]
 def beyond_kernels(model: ModelProto, feeds: dict[str, Any], run: Run) -> set[str]:
     """The values of the main graph that depend on such a result in it, or in a function that it calls."""
     made, suspects, values = probed(model, ("MaxPool", "GroupNormalization"), feeds, run)
-    reached = {name for node in suspects if _is_odd(node, values) for name in node.output}
+    return _reached(made, {name for node in suspects if _is_odd(node, values) for name in node.output})
+
+
+def behind_overflow(model: ModelProto, feeds: dict[str, Any], run: Run) -> set[str]:
+    """The values of the main graph that depend on the overflow of an Exp, Mul or Div of finite numbers in it.
+
+    What comes of infinity depends on where the overflow stands: log(1 + exp(x)) is infinite for x = 100, Softplus gives
+    100; x / 0.5 / 10 is infinite for x = 3e38, x / 5 is not; and 1 / infinity is a finite number again.
+    """
+    made, suspects, values = probed(model, ("Exp", "Mul", "Div"), feeds, run)
+    return _reached(made, {node.output[0] for node in suspects if _overflows(node, values)})
+
+
+def _reached(made: ModelProto, reached: set[str]) -> set[str]:
     size = 0
     while size != (size := len(reached)):  # nodes may stand in any order
         reached |= {name for node in made.graph.node if reached & _read(node) for name in node.output}
     return reached
+
+
+def _overflows(node: NodeProto, values: dict[str, Any]) -> bool:
+    given, made = [values[name] for name in node.input], values[node.output[0]]
+    if made.dtype.kind != "f" or (node.op_type == "Div" and not given[1].all()):
+        return False
+    return bool(all(np.isfinite(each).all() for each in given) and np.isinf(made).any())
 
 
 def probed(
@@ -35,7 +55,7 @@ def probed(
     tapped = ModelProto.FromString(made.SerializeToString())
     known = {info.name for info in (*tapped.graph.output, *tapped.graph.input)}
     known |= {tensor.name for tensor in tapped.graph.initializer}
-    for name in dict.fromkeys(name for node in nodes for name in (node.input[0], node.output[0])):
+    for name in dict.fromkeys(name for node in nodes for name in (*node.input[:2], node.output[0])):
         if name not in known:
             tapped.graph.output.add(name=name)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in tapped.graph.initializer}

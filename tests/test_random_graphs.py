@@ -28,7 +28,7 @@ from onnxopt.pipeline.pipeline import Pipeline
 from tests import random_checks
 from tests.random_checks import TARGETS, Case, NotTaken, Tally, Wrong, run, runnable
 from tests.random_graphs import Recipe, build, random_model
-from tests.random_kernels import beyond_kernels
+from tests.random_kernels import behind_overflow, beyond_kernels
 from tests.random_recipes import RECIPES
 from tests.random_sensitivity import excused, noisy
 from tests.random_sweep import fresh_seed, shared_folder, tell, told
@@ -236,3 +236,19 @@ def test_a_normalization_is_compared_where_its_squares_are_finite(number: float,
     """)
     feeds = {"x": np.full((1, 2, 4), number, np.float32), "s": np.ones(2, np.float32)}
     assert beyond_kernels(model, feeds, run) == beyond
+
+
+@pytest.mark.parametrize(("number", "behind"), [(80.0, set()), (100.0, {"e", "y"}), (np.inf, set()), (np.nan, set())])
+def test_what_is_behind_an_overflow(number: float, behind: set[str]) -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 17]>
+        g (float[2] x) => (float[2] y, float[2] z) { e = Exp (x) y = Reciprocal (e) z = Neg (x) }
+    """)
+    assert behind_overflow(model, {"x": np.full(2, number, np.float32)}, run) == behind
+
+
+def test_the_sign_of_an_infinity_that_noise_turns_says_nothing() -> None:
+    one = np.array([np.inf, np.inf], np.float32)
+    moved = [np.array([-np.inf, np.inf], np.float32)]
+    assert excused(one, np.array([np.nan, np.inf], np.float32), moved)
+    assert not excused(one, np.array([np.inf, np.nan], np.float32), moved)
