@@ -41,7 +41,7 @@ def collect(
         method: `minmax`, `moving-average`, `percentile`, `entropy` or `mse`.
         percentile: Of the values that `percentile` keeps.
         momentum: Of the average of `moving-average`.
-        batch: Samples to run together; None as `running.batches` has it, but one for `moving-average`, which takes a
+        batch: Samples to run together; None as `streaming.batches` has it, but one for `moving-average`, which takes a
             step each batch.
         samples: How many to take at most; None for all.
         report: Told how many samples are done.

@@ -33,6 +33,9 @@ _NEGATIVE_AXES = 11
 _PREFIX = "onnxopt calibration "
 _REDUCTIONS = ("ReduceMin", "ReduceMax", "ReduceMean")
 """The mean is NaN where a value is: onnxruntime's minimum and maximum may pass over it."""
+_ORDERED = ("Clip", "Identity", "LeakyRelu", "Relu")
+"""Operators upon single numbers that keep their order and do not round: their ends are those of the ends that come in,
+which saves a third of the reductions where every Conv is followed by one."""
 
 
 def extremes(
@@ -49,7 +52,7 @@ def extremes(
         graph: A main graph.
         channels: The tensors, with the axis of their channels: 1, -1, or None for none.
         data: Samples for its inputs.
-        batch: As for `running.batches`, but with None as many as let the largest tensor fit the processor's cache.
+        batch: As for `streaming.batches`, but with None as many as let the largest tensor fit the processor's cache.
         report: Told how many samples are done.
 
     Returns:
@@ -151,9 +154,9 @@ def _one_by_one(
 
 
 def _is_empty(found: tuple[Array, Array, Array]) -> bool:
-    """Whether the tensor had no values: onnxruntime has their minimum as infinity."""
+    """Whether the tensor had no values: onnxruntime has infinity as their minimum and -infinity as their maximum."""
     low, high, _ = found
-    return not low.size or bool(low.min() == np.inf and high.max() == -np.inf)
+    return not low.size or bool(low.min() > high.max())
 
 
 def _is_finite(found: tuple[Array, Array, Array]) -> bool:
@@ -194,12 +197,33 @@ def _reduce(model: ModelProto, channels: Mapping[str, int | None], opset: int) -
     for node in model.graph.node:
         nodes.append(NodeProto.FromString(node.SerializeToString()))
         for name in node.output:
-            if name in numbers:
+            if name not in numbers:
+                continue
+            before = node.input[0] if node.input else ""
+            if _keeps_order(node) and before in numbers and channels[before] == channels[name]:
+                nodes += _handed_on(node, numbers[before], numbers[name])
+            else:
                 nodes += _reductions(name, numbers[name], channels[name], opset)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     outputs = [_named(op, at) for at in numbers.values() for op in (*_REDUCTIONS, "Size")]
     model.graph.output.extend(ValueInfoProto(name=name) for name in outputs)
+
+
+def _keeps_order(node: NodeProto) -> bool:
+    if node.op_type not in _ORDERED or node.domain not in ("", "ai.onnx"):
+        return False
+    return node.op_type != "LeakyRelu" or all(one.f >= 0 for one in node.attribute if one.name == "alpha")
+
+
+def _handed_on(node: NodeProto, before: int, number: int) -> Iterator[NodeProto]:
+    """The same node upon the extremes of what it reads; a NaN there is found there."""
+    yield helper.make_node("Size", [node.output[0]], [_named("Size", number)])
+    for op in _REDUCTIONS:
+        twin = NodeProto.FromString(node.SerializeToString())
+        twin.name = ""
+        twin.input[0], twin.output[0] = _named(op, before), _named(op, number)
+        yield twin
 
 
 def _reductions(name: str, number: int, axis: int | None, opset: int) -> Iterator[NodeProto]:

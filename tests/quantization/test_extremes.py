@@ -82,3 +82,25 @@ def test_a_tensor_that_is_empty_for_a_later_sample(inside: pytest.MonkeyPatch) -
     found = collect(graph, requests("y"), samples_for(graph, arrays))
     one = found.by_name["y"]
     assert (float(one.low), float(one.high), found.samples) == (-5, -1, 3)
+
+
+@pytest.mark.parametrize("op", ["Relu(c)", "LeakyRelu<alpha = 0.5>(c)", "LeakyRelu<alpha = -0.5>(c)", "Clip(c, l, h)"])
+def test_what_keeps_the_order_of_numbers_has_the_ends_of_what_it_reads(inside: pytest.MonkeyPatch, op: str) -> None:
+    graph = parse(f"""<ir_version: 8, opset_import: ["": 17]> g (float[N, 2, 8, 8] x) => (float[N, 3, 8, 8] y)
+      <float[3, 2, 1, 1] w = {{1, 2, -1, 0.5, -1, -1}}, float l = {{-0.25}}, float h = {{0.5}}>
+      {{ c = Conv(x, w) y = {op} }}""")
+    found = collect(graph, requests("c", "y"), samples_for(graph, images()))
+    inside.setattr(extremes, "_FEW", 10**9)
+    expected = collect(graph, requests("c", "y"), samples_for(graph, images()))
+    for name in ("c", "y"):
+        one, other = found.by_name[name], expected.by_name[name]
+        np.testing.assert_allclose((one.low, one.high), (other.low, other.high), rtol=1e-6, err_msg=name)
+    assert found.remarks == expected.remarks
+
+
+def test_an_empty_tensor_behind_a_relu(inside: pytest.MonkeyPatch) -> None:
+    graph = parse("""<ir_version: 8, opset_import: ["": 17]> g (float[4] x) => (float[N] y)
+      { i = NonZero(x) t = Transpose(i) v = GatherND(x, t) n = Neg(v) y = Relu(n) }""")
+    arrays = [np.full(4, -2, np.float32), np.zeros(4, np.float32), np.full(4, -3, np.float32)]
+    found = collect(graph, requests("n", "y"), samples_for(graph, arrays)).by_name
+    assert (found["n"].low, found["n"].high, found["y"].low, found["y"].high) == (2, 3, 2, 3)
