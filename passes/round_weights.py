@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onnxopt import ir
-from onnxopt.activations.second_order import SecondOrder
-from onnxopt.activations.streaming import stream
+from onnxopt.activations.second_order import SecondOrder, gathered
 from onnxopt.errors import BadOption
 from onnxopt.ir.edit import Edit
 from onnxopt.ir.proven import ProvenShapes
@@ -22,9 +21,6 @@ from onnxopt.quantization.plan import Choices, Stored, plan
 from onnxopt.quantization.rounding.rounded_layer import round_layer
 from onnxopt.quantization.selection import matching
 from onnxopt.quantization.weights import WeightMethod
-
-_BYTES = 200_000_000
-"""Of moments that are gathered in one run over the data; what exceeds that takes another run."""
 
 
 @dataclass(frozen=True)
@@ -72,35 +68,30 @@ class RoundWeights(Pass):
         """
         if ctx.data is None:
             raise BadOption("round-weights needs calibration data: give --data")
+        data = ctx.data if self.samples is None else ctx.data.take(self.samples)
         floats = matching(graph, self.keep_float, "keep-float")
         choices = Choices(weights=self.weights, per_channel=self.per_channel)
         planned = plan(graph, quantization_rules(ctx.target), choices, Context(ctx.target), floats)
         setting = Setting(ctx.analysis(ProvenShapes, graph), ctx.dialect)
         with ir.edit(graph) as edit:
             found = list(_layers(edit, planned.weights, setting, ctx))
-            for part in _parts(found):
-                self._round(edit, part, ctx)
+            for (layer, stored), seen in gathered(edit.main, found, _layer, data, ctx.report_progress):
+                self._round(edit, layer, stored, seen, ctx)
         return edit.changed
 
-    def _round(self, edit: Edit, layers: Sequence[tuple[Layer, Stored]], ctx: Context) -> None:
-        """Layers whose moments fit into memory together."""
-        data = ctx.data if self.samples is None or ctx.data is None else ctx.data.take(self.samples)
-        assert data is not None
-        seen = [SecondOrder(layer, data.length) for layer, _ in layers]
-        names = [layer.node.inputs[0].name for layer, _ in layers]
-        for values in stream(edit.main, list(dict.fromkeys(names)), data, report=ctx.report_progress):
-            for name, gathered in zip(names, seen, strict=True):
-                gathered.add(values[name])
-        for gathered, (layer, stored) in zip(seen, layers, strict=True):
-            gathered.finish()
-            try:
-                change = round_layer(layer, gathered, stored.integer, stored.axis, self.weight_method)
-            except NoMatch as no:
-                ctx.refuse(str(no), layer.node)
-                continue
-            if ctx.allow(f"{stored.constant.name} rounded for {stored.integer.name}", layer.node):
-                layer.write(edit, *change)
-                ctx.count("layers")
+    def _round(self, edit: Edit, layer: Layer, stored: Stored, seen: SecondOrder, ctx: Context) -> None:
+        try:
+            change = round_layer(layer, seen, stored.integer, stored.axis, self.weight_method)
+        except NoMatch as no:
+            ctx.refuse(str(no), layer.node)
+            return
+        if ctx.allow(f"{stored.constant.name} rounded for {stored.integer.name}", layer.node):
+            layer.write(edit, *change)
+            ctx.count("layers")
+
+
+def _layer(found: tuple[Layer, Stored]) -> Layer:
+    return found[0]
 
 
 def _layers(edit: Edit, weights: Sequence[Stored], setting: Setting, ctx: Context) -> Iterator[tuple[Layer, Stored]]:
@@ -122,18 +113,3 @@ def _layers(edit: Edit, weights: Sequence[Stored], setting: Setting, ctx: Contex
             ctx.refuse(str(no), node)
             continue
         yield layer, stored
-
-
-def _parts(layers: Sequence[tuple[Layer, Stored]]) -> Iterator[list[tuple[Layer, Stored]]]:
-    """In runs of which the moments take so much memory."""
-    part: list[tuple[Layer, Stored]] = []
-    taken = 0
-    for each in layers:
-        size = SecondOrder.bytes(each[0])
-        if part and taken + size > _BYTES:
-            yield part
-            part, taken = [], 0
-        part.append(each)
-        taken += size
-    if part:
-        yield part

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
+from onnxopt import ir
 from onnxopt.activations.columns import Floats32, columns
+from onnxopt.activations.streaming import Report, stream
+from onnxopt.data import DataSet
 from onnxopt.linear.layer import Layer
 
 Floats = npt.NDArray[np.float64]
@@ -16,6 +22,9 @@ _FEWEST, _MOST = 128, 2048
 """Of one sample: neighbours say nearly the same."""
 _TOGETHER = 512
 """Positions to multiply at once: adding up large matrices takes longer than multiplying thin ones."""
+BYTES = 200_000_000
+"""Of moments that are gathered in one run over the data; what exceeds that takes another run."""
+T = TypeVar("T")
 
 
 class SecondOrder:
@@ -75,3 +84,54 @@ class SecondOrder:
         if centered:
             found -= self.mean[:, :, np.newaxis] * self.mean[:, np.newaxis, :]
         return found
+
+
+def gathered(
+    graph: ir.Graph,
+    items: Sequence[T],
+    layer_of: Callable[[T], Layer],
+    data: DataSet,
+    report: Report | None = None,
+    most: int = BYTES,
+) -> Iterator[tuple[T, SecondOrder]]:
+    """Layers of a main graph with the moments of their data, as many in one run over the data as fit into memory.
+
+    The graph may be changed by whoever takes them: layers of a later run see the data that the changed one gives.
+
+    Args:
+        graph: The main graph.
+        items: What has a layer.
+        layer_of: Its layer: a Conv, Gemm or MatMul.
+        data: Samples for the inputs of the graph.
+        report: Told how many samples are done.
+        most: Bytes of moments.
+
+    Raises:
+        BadData: A sample does not fit.
+    """
+    for part in _parts(items, layer_of, most):
+        layers = [layer_of(item) for item in part]
+        seen = [SecondOrder(layer, data.length) for layer in layers]
+        names = [layer.node.inputs[0].name for layer in layers]
+        for values in stream(graph, list(dict.fromkeys(names)), data, report=report):
+            for name, one in zip(names, seen, strict=True):
+                one.add(values[name])
+        for item in part:
+            one = seen.pop(0)
+            one.finish()
+            yield item, one
+
+
+def _parts(items: Sequence[T], layer_of: Callable[[T], Layer], most: int) -> Iterator[list[T]]:
+    """In runs of which the moments take so much memory."""
+    part: list[T] = []
+    taken = 0
+    for each in items:
+        size = SecondOrder.bytes(layer_of(each))
+        if part and taken + size > most:
+            yield part
+            part, taken = [], 0
+        part.append(each)
+        taken += size
+    if part:
+        yield part
