@@ -53,6 +53,22 @@ class DataSet:
         length = None if self.length is None else min(count, self.length)
         return replace(self, samples=lambda: itertools.islice(self.samples(), count), length=length)
 
+    def spread(self, count: int) -> DataSet:
+        """At most `count` samples, evenly spread over all: a file may have one class behind the other.
+
+        The first ones where only a pass tells how many there are.
+        """
+        whole = self.layout.batch or 1
+        count = -(-count // whole) * whole
+        length = self.length
+        if length is None or length <= count:
+            return self.take(count)
+
+        def taken() -> Iterator[Sample]:
+            return (sample for place, sample in enumerate(self.samples()) if place * count % length < count)
+
+        return replace(self, samples=taken, length=count)
+
 
 def data_set(
     source: str, inputs: Sequence[ValueSpec], samples: Callable[[], Iterator[Sample]], length: int | None = None

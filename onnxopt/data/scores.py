@@ -80,6 +80,25 @@ class Top1:
         return flat
 
 
+class Agreement:
+    """The share of samples, in %, whose largest score is where the reference's is. NaN never agrees."""
+
+    def __init__(self) -> None:
+        self.same, self.seen = 0, 0
+
+    def add(self, outputs: Feeds, expected: Feeds, extras: Feeds, samples: int) -> None:
+        """As `Score`."""
+        scores, wanted = (_scores(each, samples, "agreement") for each in (outputs, expected))
+        is_number = ~np.isnan(scores).any(axis=1)  # argmax finds the NaN
+        self.same += int(np.count_nonzero((scores.argmax(axis=1) == wanted.argmax(axis=1)) & is_number))
+        self.seen += samples
+
+    @property
+    def value(self) -> float:
+        """In %."""
+        return 100.0 * self.same / self.seen if self.seen else math.nan
+
+
 class Called:
     """The mean over the samples of what a user's function returns."""
 
@@ -235,7 +254,7 @@ def _each(expected: Array, actual: Array, samples: int) -> Iterator[tuple[Array,
     return zip(expected.reshape(whole, -1), actual.reshape(whole, -1), strict=True)
 
 
-def _scores(outputs: Feeds, samples: int) -> Array:
+def _scores(outputs: Feeds, samples: int, metric: str = "top1") -> Array:
     """The only output of the shape [samples, classes], but for axes of 1."""
     found = {}
     for name, value in _tensors(outputs):
@@ -246,7 +265,7 @@ def _scores(outputs: Feeds, samples: int) -> Array:
     if len(found) != 1:
         what = "several outputs are" if found else "no output is"
         raise BadData(
-            f"top1: {what} [samples, classes]; there are {_shapes(outputs)}; give module:function to judge them"
+            f"{metric}: {what} [samples, classes]; there are {_shapes(outputs)}; give module:function to judge them"
         )
     return next(iter(found.values()))
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from onnxopt.data.dataset import DataSet
-from onnxopt.data.scores import Called, Cosine, Figure, Near, Psnr, Score, Snr, Top1
+from onnxopt.data.scores import Agreement, Called, Cosine, Figure, Near, Psnr, Score, Snr, Top1
 from onnxopt.data.spec import Feeds
 from onnxopt.errors import BadData, BadOption
 
-METRICS = "top1, psnr, psnr:PEAK, snr, cosine or module:function"
+METRICS = "top1, psnr, psnr:PEAK, snr, cosine, agreement or module:function"
 _USUAL = ("label", "labels")
 _PEAK = re.compile(r"psnr:([0-9]+(?:\.[0-9]+)?)")
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -46,9 +46,10 @@ class Metric:
         Args:
             text: `top1`: the share of samples, in %, whose largest score is at the index that the labels say. `psnr`,
                 with a peak of 1 or `psnr:PEAK`, `snr` (both in dB) and `cosine`: how near an output is to a target, or
-                all of them to the reference model's, of which the worst counts. `module:function`: the mean of what
-                that returns, called as f(outputs, extras) with the arrays by name for one sample, or one batch where
-                the model fixes its size.
+                all of them to the reference model's, of which the worst counts. `agreement`: the share of samples, in
+                %, whose largest score is where the reference's is. `module:function`: the mean of what that returns,
+                called as f(outputs, extras) with the arrays by name for one sample, or one batch where the model fixes
+                its size.
             data: The samples.
             labels: The array of labels or targets; by default, for top1 alone, `label`, `labels` or the only one.
 
@@ -66,6 +67,10 @@ class Metric:
         if text == "top1":
             found = labels or _labels(data)
             return cls(text, "%", lambda: Top1(found), (found,))
+        if text == "agreement":
+            if labels is not None:
+                raise BadOption("metric agreement is with the reference model: leave the labels out, or take top1")
+            return cls(text, "%", Agreement, perfect=100.0)
         start, unit, perfect = _figure(text)
         extras = () if labels is None else (labels,)
         return cls(text, unit, lambda: Near(text, labels, start), extras, None if labels else perfect)

@@ -91,7 +91,7 @@ def _depthwise_first(depthwise: Layer, pointwise: Layer) -> Merged:
     """W[o, c] = sum over the outputs r of channel c of P[o, c r] D[c r]; b = P d + p.
 
     Zeros that the depthwise pads with stay zeros of the data, so padding does no harm. Taking every s-th position of
-    every t-th one is taking every (s t)-th.
+    every t-th one is taking every (s t)-th. A zero weight stays zero.
     """
     geometry, steps = _geometry(depthwise), _geometry(pointwise)
     if steps.pads_data:
@@ -104,12 +104,26 @@ def _depthwise_first(depthwise: Layer, pointwise: Layer) -> Merged:
     first = as_float64(depthwise.weight).reshape(groups, depthwise.inputs // groups, -1, *geometry.kernel)
     second = as_float64(pointwise.weight).reshape(groups, -1, *first.shape[1:3])
     weight = np.einsum("gocr,gcr...->goc...", second, first)
+    if first.shape[2] > 1:
+        _require_zeros_stay(first, second, weight)
     bias = None if pointwise.bias is None else as_float64(pointwise.bias)
     if depthwise.bias is not None:
         through = np.einsum("gocr,gcr->go", second, as_float64(depthwise.bias).reshape(first.shape[:3])).reshape(-1)
         bias = through if bias is None else through + bias
     strides = tuple(a * b for a, b in zip(geometry.strides, steps.strides, strict=True))
     return Merged(weight, bias, replace(geometry, strides=strides))
+
+
+def _require_zeros_stay(first: Float64, second: Float64, weight: Float64) -> None:
+    """Refuse to add a product that is zero to one that is not: pruned weights would be gone in the sum.
+
+    Products of single weights need no such care: they are zero where either factor is.
+    """
+    for output in range(second.shape[1]):
+        none = (second[:, output] == 0).reshape(*first.shape[:3], *[1] * (first.ndim - 3))
+        lost = none | (first == 0)
+        if np.any(lost.any(axis=2) & (weight[:, output] != 0)):
+            raise NoMatch("zeros among the weights would be gone in sums over the outputs of one channel")
 
 
 def _pointwise_first(pointwise: Layer, depthwise: Layer) -> Merged:

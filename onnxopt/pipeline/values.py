@@ -60,8 +60,8 @@ def unquote(text: str) -> str:
 def kind_of(declared: Any) -> Kind:
     """The kind of a resolved type annotation.
 
-    One of bool, int, float, str, an Enum, a Literal, `tuple[T, ...]` or `dict[str, T]` of these, and any of it or None.
-    TypeError for any other type.
+    One of bool, int, float, str, an Enum, a Literal, a number or a Literal (`float | Literal["auto"]`), `tuple[T, ...]`
+    or `dict[str, T]` of these, and any of it or None. TypeError for any other type.
     """
     origin, arguments = get_origin(declared), get_args(declared)
     if declared in _SCALARS:
@@ -70,8 +70,15 @@ def kind_of(declared: Any) -> Kind:
         return _choice({_enum_text(member): member for member in declared})
     if origin is Literal:
         return _choice({_literal_text(value): value for value in arguments})
-    if origin in (Union, types.UnionType) and len(arguments) == 2 and types.NoneType in arguments:
-        return _optional(kind_of(arguments[0] if arguments[1] is types.NoneType else arguments[1]))
+    if origin in (Union, types.UnionType):
+        given = [argument for argument in arguments if argument is not types.NoneType]
+        words = [argument for argument in given if get_origin(argument) is Literal]
+        numbers = [argument for argument in given if argument in (int, float)]
+        if len(given) == 1:
+            return _optional(kind_of(given[0]))
+        if len(words) == len(numbers) == 1 and len(given) == 2 and all(isinstance(w, str) for w in get_args(words[0])):
+            either = _number_or_word(kind_of(numbers[0]), kind_of(words[0]))
+            return _optional(either) if types.NoneType in arguments else either
     if origin is tuple and arguments[1:] == (Ellipsis,) and (item := kind_of(arguments[0])).scalar:
         return _list(item)
     if origin is dict and arguments[0] is str and (item := kind_of(arguments[1])).scalar:
@@ -115,6 +122,19 @@ def _optional(inner: Kind) -> Kind:
         return '"none"' if text == "none" and value is not None else text
 
     return Kind(f"{inner.expected}, or none", parse, show, scalar=False)
+
+
+def _number_or_word(number: Kind, word: Kind) -> Kind:
+    def parse(text: str) -> Any:
+        try:
+            return word.parse(text)
+        except ValueError:
+            return number.parse(text)
+
+    def show(value: Any) -> str:
+        return word.format(value) if isinstance(value, str) else number.format(value)
+
+    return Kind(f"{number.expected}, or {word.expected}", parse, show)
 
 
 def _list(item: Kind) -> Kind:

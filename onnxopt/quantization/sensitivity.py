@@ -23,21 +23,21 @@ from onnxopt.activations.streaming import Report
 from onnxopt.data import DataSet, Feeds
 from onnxopt.data.scores import Near, Snr
 from onnxopt.data.scoring import Metric
-from onnxopt.errors import BadData, BadOption, CheckFailed
+from onnxopt.errors import BadData, CheckFailed
 from onnxopt.pipeline.base import Context, describe
 from onnxopt.quantization.plan import Plan
 from onnxopt.quantization.ranges import Ranges
 from onnxopt.quantization.request import Request
 from onnxopt.quantization.selection import Role
-from onnxopt.runtime.evaluation import Accuracy, Subject, evaluate, is_simulated, require_limit
+from onnxopt.runtime import judging
+from onnxopt.runtime.evaluation import Accuracy, Subject, evaluate, is_simulated
 from onnxopt.runtime.executable import executable
+from onnxopt.runtime.judging import is_good
 
 AUTO = "auto"
 """Among the patterns of nodes: those that the search finds."""
 ALONE = 16
 """Samples that each layer alone is run on."""
-_DROPS = {"top1": 0.2, "snr": 0.15, "psnr": 0.15, "cosine": 0.001}
-"""What may be lost where the user does not say, in the unit of the metric."""
 _ALONE, _TOGETHER = "layers alone", "models"
 
 
@@ -92,16 +92,8 @@ def named(patterns: Iterable[str]) -> list[str]:
 
 
 def allowed_drop(metric: Metric, asked: float | None) -> float:
-    """What may be lost, in the metric's unit.
-
-    Raises:
-        BadOption: The metric has no usual drop, or none at all.
-    """
-    found = _DROPS.get(metric.name, _DROPS.get(metric.name.partition(":")[0])) if asked is None else asked
-    if found is None:
-        raise BadOption(f"quantize: give max-drop: how much {metric.name} may lose")
-    require_limit(metric, found)
-    return found
+    """What may be lost, in the metric's unit; errors as those of `judging.allowed_drop`."""
+    return judging.allowed_drop(metric, asked, "quantize")
 
 
 @dataclass
@@ -173,7 +165,7 @@ class Search:
         if math.isnan(whole.reference):
             raise BadData(f"quantize: {metric.name} of the float model itself is NaN on {data.source}")
         kept, chosen = fewest(order, whole, judge, max_drop)
-        if not _is_good(chosen, max_drop):
+        if not is_good(chosen, max_drop):
             what = "16-bit activations" if self.widen else "float"
             raise CheckFailed(
                 f"quantize: with all {len(order)} layers in {what}, {metric.name} is still "
@@ -245,10 +237,10 @@ def fewest(order: Sequence[ir.Node], whole: Accuracy, judge: Judge, max_drop: fl
     Returns:
         All nodes where that is not good enough either.
     """
-    if _is_good(whole, max_drop):
+    if is_good(whole, max_drop):
         return set(), whole
     low, high, found = 0, 0, whole
-    while not _is_good(found, max_drop):
+    while not is_good(found, max_drop):
         if high == len(order):
             return set(order), found
         low, high = high, min(len(order), 2 * high or 1)
@@ -256,7 +248,7 @@ def fewest(order: Sequence[ir.Node], whole: Accuracy, judge: Judge, max_drop: fl
     while high - low > 1:
         middle = (low + high) // 2
         between = judge(order[:middle])
-        if _is_good(between, max_drop):
+        if is_good(between, max_drop):
             high, found = middle, between
         else:
             low = middle
@@ -264,13 +256,9 @@ def fewest(order: Sequence[ir.Node], whole: Accuracy, judge: Judge, max_drop: fl
     for node in reversed(order[: high - 1]):  # without the last of them it was not good enough
         without = [other for other in kept if other is not node]
         again = judge(without)
-        if _is_good(again, max_drop):
+        if is_good(again, max_drop):
             kept, found = without, again
     return set(kept), found
-
-
-def _is_good(found: Accuracy, max_drop: float) -> bool:
-    return not found.broken and found.holds(max_drop)
 
 
 def _snr(subject: Subject, feeds: Sequence[Feeds], expected: Sequence[Feeds]) -> float:

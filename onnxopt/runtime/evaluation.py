@@ -150,10 +150,10 @@ def evaluate(
         if metric.perfect is None:
             one.add(expected, expected, extras, count)
         other.add(actual, expected, extras, count)
-        comparable = _comparable(expected, actual)
-        if comparable:
-            near.add(actual, comparable, {}, count)
-        broken = broken or _broken(comparable, actual, done)
+        same = comparable(expected, actual)
+        if same:
+            near.add(actual, same, {}, count)
+        broken = broken or broken_output(same, actual, done)
         done += count
         if report is not None:
             report(WHAT, done, total)
@@ -207,7 +207,7 @@ def _is_other_float(one: np.dtype[Any], other: np.dtype[Any]) -> bool:
     return one != other and all(dtype.kind in "fV" and dtype.itemsize > 1 for dtype in (one, other))
 
 
-def _comparable(expected: Feeds, actual: Feeds) -> Feeds:
+def comparable(expected: Feeds, actual: Feeds) -> Feeds:
     """The floating-point tensors that both models give in one shape."""
     return {
         name: value
@@ -219,7 +219,8 @@ def _comparable(expected: Feeds, actual: Feeds) -> Feeds:
     }
 
 
-def _broken(expected: Feeds, actual: Feeds, sample: int) -> str:
+def broken_output(expected: Feeds, actual: Feeds, sample: int) -> str:
+    """The output that holds NaN or infinity where finite numbers are expected, from sample `sample` on; or nothing."""
     for name, value in expected.items():
         if not np.isfinite(actual[name]).all(where=np.isfinite(value)):
             return f"output '{name}' holds NaN or infinity in sample {sample}"

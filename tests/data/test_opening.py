@@ -75,6 +75,16 @@ def test_take_is_the_first_samples_in_whole_batches(npz):
     assert open_data(path, [X]).take(99).length == 6
 
 
+def test_spread_is_evenly_over_all_samples_in_whole_batches(npz):
+    rows = np.arange(20, dtype=np.float32).repeat(3).reshape(20, 3)
+    data = open_data(npz(x=rows), [X])
+    assert [feeds["x"][0, 0] for feeds in data.spread(4).batches()] == [0, 5, 10, 15]
+    assert [feeds["x"][0, 0] for feeds in data.spread(8).batches()] == [0, 3, 5, 8, 10, 13, 15, 18]
+    assert (data.spread(4).length, data.spread(15).length, data.spread(99).length) == (4, 15, 20)
+    fixed = open_data(npz(x=rows), [tensor("x", (2, 3))]).spread(3)
+    assert fixed.length == 4 and [feeds["x"][:, 0].tolist() for feeds in fixed.batches()] == [[0, 5], [10, 15]]
+
+
 def test_labels_stream_beside_the_inputs_when_asked_for(npz):
     names = np.array(["zero", "one"])
     data = open_data(npz(x=floats(5, 3), labels=np.arange(5), names=names), [X])

@@ -79,6 +79,19 @@ def test_a_target_goes_with_the_output_of_its_name_or_else_of_its_shape() -> Non
         score(metric, ({"y": t}, {}, {"y": t * np.nan}))
 
 
+def test_agreement_is_with_the_largest_score_of_the_reference() -> None:
+    metric = Metric.of("agreement", data())
+    one, other = np.array([[0.1, 0.9], [0.6, 0.4]]), np.array([[3.0, 4.0], [-1.0, 0.0]])
+    broken = np.array([[np.nan, 1.0], [1.0, 0.0]])
+    assert (metric.unit, metric.perfect, metric.extras) == ("%", 100.0, ())
+    for each, expected in ((one, 100.0), (other, 50.0), (broken, 50.0)):
+        running = metric.start()
+        running.add({"y": each}, {"y": one}, {}, 2)
+        assert running.value == expected
+    with pytest.raises(BadData, match=r"agreement: no output is \[samples, classes\]"):
+        score(metric, ({"y": np.ones((1, 3, 2))}, {"y": np.ones((1, 3, 2))}, {}))
+
+
 def test_nan_is_never_right_and_never_near() -> None:
     broken = np.array([[np.nan, 1.0]], np.float32)
     label = {"label": np.array([0])}
@@ -91,7 +104,8 @@ def test_nan_is_never_right_and_never_near() -> None:
 @pytest.mark.parametrize(
     ("text", "extras", "labels", "reason"),
     [
-        ("top5", {}, None, "there is no metric 'top5': give top1, psnr, psnr:PEAK, snr, cosine or module:function"),
+        ("top5", {}, None, "there is no metric 'top5': give top1, psnr, psnr:PEAK, snr, cosine, agreement or module:"),
+        ("agreement", {"t": [0, 1]}, "t", "agreement is with the reference model: leave the labels out, or take top1"),
         ("psnr:0", {}, None, "there is no metric 'psnr:0'"),
         ("top1", {}, None, "top1 needs labels, the number of a class for each sample, and d.npz has inputs only"),
         ("top1", {"a": [0, 1], "b": [0, 1]}, None, "d.npz has several arrays, a, b: name them"),

@@ -33,6 +33,8 @@ TYPES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (dict[str, int], st.dictionaries(st.text(), st.integers(-9, 9))),
     (str | None, st.none() | st.text() | st.just("none")),
     (Optional[Merge], st.sampled_from([None, "auto", "none"])),  # noqa: UP045 both spellings are in use
+    (float | Literal["auto"], st.floats(allow_nan=False) | st.just("auto")),
+    (int | Literal["auto", "none"] | None, st.none() | st.integers(0, 9) | st.sampled_from(["auto", "none"])),
     (tuple[str, ...] | None, st.none() | st.lists(st.text() | st.just("none")).map(tuple)),
 ]
 
@@ -94,6 +96,7 @@ def test_texts(text: str, declared: Any, value: Any) -> None:
         ("a", dict[str, int]),
         ("a:1,a:2", dict[str, int]),
         ("null", int | None),
+        ("never", float | Literal["auto"]),
     ],
 )
 def test_a_text_of_another_type_is_refused(text: str, declared: Any) -> None:
@@ -107,6 +110,8 @@ def test_a_text_of_another_type_is_refused(text: str, declared: Any) -> None:
         object,
         list[int],
         int | str,
+        int | Literal[3],
+        int | float | Literal["auto"],
         tuple[int, int],
         tuple[tuple[int, ...], ...],
         tuple[int | None, ...],
@@ -120,4 +125,5 @@ def test_other_types_are_no_options(declared: Any) -> None:
 
 def test_a_kind_says_what_to_write() -> None:
     assert kind_of(Granularity).expected == "one of per-tensor|per-channel"
+    assert kind_of(float | Literal["auto"]).expected == "a number, or one of auto"
     assert kind_of(tuple[bool, ...] | None).expected == "a list x,y,... where each is one of true|false, or none"

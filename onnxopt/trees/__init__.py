@@ -1,0 +1,1 @@
+"""Ensembles of decision trees (ai.onnx.ml), read, simplified and written."""
