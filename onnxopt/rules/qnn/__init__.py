@@ -1,0 +1,1 @@
+"""What Qualcomm's HTP refuses, or computes wrong, and how it is said otherwise."""
