@@ -1,0 +1,1 @@
+"""What each operator says of channels, a rule for every operator."""
