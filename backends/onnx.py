@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from onnxopt import ir
 from onnxopt.pipeline.backend import Artifact, Backend, Problem
 from onnxopt.pipeline.quantization import QuantizationRules
+from onnxopt.pruning.sparse_initializers import SINCE, sparsified
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,11 @@ class Onnx(Backend):
 
     external_data: bool | None = None
     """Whether weights go into a file of their own; none: where they came from one, or exceed protobuf's 2 GB."""
+
+    sparse: bool = False
+    """Whether weights become sparse initializers where that is smaller: float32 from two thirds of zeros on.
+    onnxruntime reads them, and makes them dense; strict shape inference of onnx (`check_model` with `full_check`) and
+    most other tools do not."""
 
     @classmethod
     def quantization(cls) -> QuantizationRules:
@@ -65,10 +72,23 @@ class Onnx(Backend):
         )
 
     def check(self, graph: ir.Graph) -> list[Problem]:
-        """Nothing is refused: unknown operators are carried through."""
+        """Unknown operators are carried through; sparse initializers need a model that may have them."""
+        if self.sparse and (graph.ir_version or SINCE) < SINCE:
+            return [
+                Problem("the model", f"sparse initializers need IR version {SINCE}, and it has {graph.ir_version}: "
+                        "run convert-opset{opset=11} first")
+            ]  # fmt: skip
         return []
 
     def emit(self, graph: ir.Graph, path: Path) -> Artifact:
         """Write the model, atomically."""
+        facts: dict[str, Any] = {"ir_version": graph.ir_version, "opset": graph.opset}
+        if self.sparse:
+            graph, saved = sparsified(graph)
+            facts["sparse_initializers"] = {
+                "weights": len(saved),
+                "bytes_saved": sum(saved.values()),
+                "by_weight": saved,
+            }
         ir.save(graph, path, external=self.external_data)
-        return Artifact(path, {"ir_version": graph.ir_version, "opset": graph.opset})
+        return Artifact(path, facts)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxopt.errors import BadOption, CheckFailed, OnnxoptError, PassFailed
-from onnxopt.pipeline.backend import Emission
+from onnxopt.pipeline.backend import Artifact, Emission
 from onnxopt.pipeline.base import Context
 from onnxopt.pipeline.instruments.claims import Claims
 from onnxopt.pipeline.instruments.provenance import Provenance
@@ -63,13 +63,26 @@ class RunResult:
 
         ir.save(self.graph, path)
 
-    def write(self, output: Path | None, emissions: Sequence[Emission], about: Mapping[str, Any]) -> None:
-        """Write the model, and the artifacts with their sidecars, which say what `about` says of the run."""
+    def write(
+        self, output: Path | None, emissions: Sequence[Emission], about: Mapping[str, Any], data: DataSet | None = None
+    ) -> list[Artifact]:
+        """Write the model, and the artifacts with their sidecars, which say what `about` says of the run.
+
+        Args:
+            output: Where the model goes; none: nowhere.
+            emissions: The artifacts.
+            about: What the sidecars say of the run.
+            data: Samples for the targets' own engines, where those run here; those of the run where there are none.
+
+        Raises:
+            CheckFailed: A target's engine gives other outputs than onnxruntime.
+            OnnxoptError: A target refuses the graph, or it cannot be written.
+        """
         given = {"input": {"model": self.source.name, "sha256": self.source.sha256()}} if emissions else {}
         if output is not None:  # the hash is taken: this may be the input itself
             self.save(output)
-        for emission in emissions:
-            emission.write(self.graph, {**given, **about})
+        samples = self.context.data if data is None else data
+        return [emission.write(self.graph, {**given, **about}, samples) for emission in emissions]
 
     def __repr__(self) -> str:
         from onnxopt.report.summary import headline

@@ -15,6 +15,7 @@ from onnxopt.cli.inspect import inspect
 from onnxopt.cli.passes import passes
 from onnxopt.cli.reduce import reduce
 from onnxopt.cli.run import run
+from onnxopt.cli.sensitivity import sensitivity
 from onnxopt.cli.verify import verify
 from onnxopt.errors import OnnxoptError
 
@@ -29,8 +30,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, passes, backends, inspect, diff, verify, bisect, reduce):
-    app.command(no_args_is_help=command in (run, inspect, diff, verify, bisect, reduce))(command)
+for command in (run, passes, backends, inspect, diff, verify, sensitivity, bisect, reduce):
+    app.command(no_args_is_help=command not in (passes, backends))(command)
 
 
 def _version(asked: bool) -> None:

@@ -69,7 +69,7 @@ Judge = Annotated[
     str | None,
     typer.Option(
         "--metric",
-        help="Accuracy of both models: top1, psnr, psnr:PEAK, snr, cosine or module:function.",
+        help="Accuracy of both models: top1, psnr, psnr:PEAK, snr, cosine, agreement or module:function.",
         metavar="M",
         rich_help_panel=ACCURACY,
     ),

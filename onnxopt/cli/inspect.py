@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +12,14 @@ from onnxopt.errors import BadOption
 
 
 def inspect(
-    model: given.ModelFile,
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="An ONNX model, or an artifact that was emitted of one, such as a DLC.",
+            show_default=False,
+            readable=False,
+        ),
+    ],
     text: Annotated[bool, typer.Option("--text", help="Print the graph in ONNX's textual syntax.")] = False,
     node: Annotated[
         str | None,
@@ -20,15 +28,26 @@ def inspect(
     dim: given.Dims = None,
     json: given.Json = False,
 ) -> None:
-    """Show what a model is made of: inputs, outputs, operators, parameters, MACs, memory."""
+    """Show what a model is made of: inputs, outputs, operators, parameters, MACs, memory, zeros in the weights.
+
+    Of an emitted artifact, such as a DLC: what the file itself tells, and what its sidecar does.
+    """
     from onnxopt import ir
     from onnxopt.cli.console import print_json, print_text, print_view
+    from onnxopt.pipeline.backend import backend_of
     from onnxopt.pipeline.suggest import did_you_mean
+    from onnxopt.report.artifact import artifact_facts, artifact_view
     from onnxopt.report.inspection import inspection, inspection_view
     from onnxopt.report.node import names_of, node_facts, node_text
 
     given.exclusive(text=text, node=node is not None)
     given.exclusive(text=text, json=json)
+    if (backend := backend_of(model)) is not None:
+        if text or node is not None or dim:
+            raise BadOption(f"{model} is no ONNX model: of an artifact there is no --text, --node or --dim")
+        told = artifact_facts(backend, model)
+        print_json(told) if json else print_view(artifact_view(str(model), told))
+        return
     graph = ir.load(model)
     if text:
         print_text(ir.to_text(graph))

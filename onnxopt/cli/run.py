@@ -42,6 +42,15 @@ def run(
             readable=False,
         ),
     ] = None,
+    save_masks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the masks of the pruned weights here, as .npz.",
+            metavar="FILE",
+            rich_help_panel=_OUTPUT,
+            readable=False,
+        ),
+    ] = None,
     provenance: Annotated[
         bool,
         typer.Option(
@@ -115,6 +124,7 @@ def run(
 ) -> None:
     """Push a model through passes, proving each on data, and write what comes out."""
     from onnxopt.api import RunRequest, verification
+    from onnxopt.cli.console import note
     from onnxopt.cli.progress import Progress
     from onnxopt.cli.told import tell
     from onnxopt.cli.watching import Watching
@@ -125,7 +135,8 @@ def run(
 
     recipe, dims = asked.recipe, asked.dims
     emissions = [Emission.parse(text) for text in emit or ()]
-    given.require_writable(output, save_ranges, *(emission.path for emission in emissions))
+    emitted = (emission.path for emission in emissions if not (emission.backend.folder and emission.path.is_dir()))
+    given.require_writable(output, save_ranges, save_masks, *emitted)
     progress = Progress()
     watching = Watching(timing, print_before, print_after, print_changed, explain, snapshots, check_claims)
     instruments = watching.instruments(recipe.pipeline, dims, progress, to_stderr=json)
@@ -160,10 +171,15 @@ def run(
             summary = replace(summary, accuracy=accuracy)
         if save_ranges is not None:
             _save_ranges(result, save_ranges)
-        result.write(output, emissions, summary.about())
-    paths = (output, *(emission.path for emission in emissions), save_ranges)
-    written = [path for path in paths if path is not None]
+        if save_masks is not None:
+            _save_masks(result, save_masks)
+        artifacts = result.write(output, emissions, summary.about(), evaluation)
+    made = [path for artifact in artifacts for path in (artifact.path, *artifact.more)]
+    written = [path for path in (output, *made, save_ranges, save_masks) if path is not None]
     tell(summary, json=json, timing=timing, explain=explain or (), written=written)
+    for artifact in artifacts:
+        for line in artifact.notes:
+            note(line)
 
 
 def _save_ranges(result: RunResult, path: Path) -> None:
@@ -179,3 +195,19 @@ def _save_ranges(result: RunResult, path: Path) -> None:
     if ranges is None:
         raise BadOption("--save-ranges: nothing was calibrated; put the pass calibrate into the pipeline")
     save_ranges(ranges, path)
+
+
+def _save_masks(result: RunResult, path: Path) -> None:
+    """Write the masks that the finished model has.
+
+    Raises:
+        BadOption: Nothing was pruned.
+    """
+    from onnxopt.pruning.mask_file import save_masks
+    from onnxopt.pruning.masks import Masks
+
+    masks = result.context.kept(Masks)
+    found = Masks() if masks is None else masks.in_model(result.graph)
+    if not found:
+        raise BadOption("--save-masks: nothing was pruned; put the pass prune into the pipeline")
+    save_masks(found, path)

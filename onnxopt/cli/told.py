@@ -7,6 +7,7 @@ from pathlib import Path
 
 from onnxopt.cli.console import note, print_json, print_text, tell_view, warn
 from onnxopt.pipeline.instruments.printing import ALL
+from onnxopt.pipeline.sidecar import artifact_bytes
 from onnxopt.report.summary import Summary
 from onnxopt.report.units import size
 
@@ -27,6 +28,6 @@ def tell(summary: Summary, *, json: bool, timing: bool, explain: Sequence[str], 
             if ALL in explain or refusal.pass_name in explain:
                 print_text(f"{refusal.pass_name}: {refusal.where}: {refusal.what}")
     for path in written:
-        note(f"wrote {path}, {size(path.stat().st_size)}")
+        note(f"wrote {path}, {size(artifact_bytes(path))}")
     if not written:
         note("nothing was written: give -o FILE or --emit")

@@ -14,7 +14,7 @@ from onnxopt.pipeline.quantization import QuantizationRules
 from onnxopt.pipeline.suggest import did_you_mean
 
 PACKAGE = "onnxopt.backends"
-"""A module for each target, named like it."""
+"""A module or a folder for each target, named like it, with underscores for hyphens."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Target:
 
 def target_names() -> list[str]:
     """The built-in targets, by file name."""
-    package = import_module(PACKAGE)
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+    found = (module.name for module in pkgutil.iter_modules(import_module(PACKAGE).__path__))
+    return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
 
 
 @functools.cache
@@ -53,7 +53,7 @@ def target_class(name: str) -> type[Target]:
         known = f"; there are: {', '.join(target_names())}"
         raise BadOption(f"there is no target '{name}'" + did_you_mean(name, target_names(), known))
     try:
-        module = import_module(f"{PACKAGE}.{name}")
+        module = import_module(f"{PACKAGE}.{name.replace('-', '_')}")
     except ImportError as error:
         raise BadOption(f"the target {name} cannot be used here: {error}; install its package") from error
     found: list[type[Target]] = defined_in(module, Target)

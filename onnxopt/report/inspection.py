@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from onnxopt.report.node import declared, value_facts
+from onnxopt.report.sparsity import is_worth_showing, sparsity, sparsity_table
 from onnxopt.report.text import cell, empty_table, shown
 from onnxopt.report.units import amount, size
 
@@ -22,7 +23,7 @@ _VALUES = 12
 
 
 def inspection(graph: ir.Graph, dims: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """Inputs, outputs, opsets, operators, costs and the largest weights.
+    """Inputs, outputs, opsets, operators, costs, the largest weights, and the zeros in those of layers.
 
     Raises:
         BadOption: `dims` names a dimension that the model does not have.
@@ -48,6 +49,7 @@ def inspection(graph: ir.Graph, dims: Mapping[str, int] | None = None) -> dict[s
             {"name": weight.name, "dtype": str(weight.dtype), "shape": list(weight.shape), "bytes": weight.nbytes}
             for weight in largest
         ],
+        "sparsity": sparsity(graph),
         "metadata": {entry.key: entry.value for entry in graph.model.metadata_props},
         "doc_string": graph.model.doc_string or graph.doc_string,
     }
@@ -61,6 +63,8 @@ def inspection_view(model: str, facts: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_head(facts), "", _operators(facts["costs"])]
     if facts["largest_weights"]:
         parts += ["", _weights(facts["largest_weights"])]
+    if is_worth_showing(facts["sparsity"]):
+        parts += ["", sparsity_table(facts["sparsity"])]
     return Panel(Group(*parts), title=cell(model, "bold", 80), title_align="left", expand=False, padding=(1, 2))
 
 

@@ -38,8 +38,8 @@ USAGE = [
     (["run", "model.onnx", "-O", "1", "--emit", "onnx"], "--emit onnx: give it as BACKEND=PATH"),
     (["run", "model.onnx", "-O", "1", "--emit", "onnx{extrnal-data=true}=a"], "did you mean external-data"),
     (
-        ["run", "model.onnx", "-O", "1", "--emit", "qnn=a"],
-        "prepared for qnn .*, but it cannot be written",
+        ["run", "model.onnx", "-O", "1", "--emit", "tensorrt=a"],
+        "prepared for tensorrt .*, but it cannot be written",
     ),
     (["run", "model.onnx", "-O", "1", "--target", "onxn"], "there is no target 'onxn'; did you mean onnx"),
     (["run", "model.onnx", "-O", "1", "--dim", "N"], "--dim N: give it as NAME=SIZE"),

@@ -1,0 +1,222 @@
+"""From a graph to a DLC and a context binary that ran on the emulator: all of it, or an error and no file."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from onnxopt import ir
+from onnxopt.atomic import replacing
+from onnxopt.backends.qnn.built import Built, built_in
+from onnxopt.backends.qnn.comparing import Agreement, compared
+from onnxopt.backends.qnn.digest import sha256_of
+from onnxopt.backends.qnn.dlc import inspect_dlc
+from onnxopt.backends.qnn.htp import CONTEXT, DLC, WRAPPER, Attempt, attempt
+from onnxopt.backends.qnn.installed import PACKAGE
+from onnxopt.backends.qnn.place import working_folder
+from onnxopt.backends.qnn.refusing import hopeless, problems_of, suspicion, unfit
+from onnxopt.backends.qnn.soc import Soc
+from onnxopt.backends.qnn.wrapper import read_wrapper
+from onnxopt.data import DataSet, Feeds, inputs_of
+from onnxopt.errors import CheckFailed, OnnxoptError
+from onnxopt.pipeline.backend import Artifact, Problem, Refused
+from onnxopt.runtime.evaluation import suited
+from onnxopt.runtime.executable import executable, header_of
+from onnxopt.runtime.generated_inputs import runnable_inputs
+from onnxopt.runtime.nondeterminism import nondeterministic_outputs
+from onnxopt.runtime.simulated_session import SimulatedSession
+
+NO_LATENCY = "this is the emulator's arithmetic; it says nothing of how fast a phone is"
+_GENERATED = 2
+"""Sets of generated inputs: random numbers soon repeat what they have to say."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is wanted of a graph."""
+
+    soc: Soc
+    path: Path
+    """`.dlc` or `.bin`."""
+    context_binary: Path | None
+    """Where a context binary goes beside a DLC."""
+    timeout: float
+    samples: int
+    min_snr: float
+
+    def check(self, graph: ir.Graph) -> list[Problem]:
+        """What HTP refuses; nothing is written.
+
+        Raises:
+            OnnxoptError: The libraries crashed, or took too long.
+        """
+        if found := hopeless(graph):
+            return found
+        with working_folder() as place:
+            return self._problems(attempt(graph, self.soc.id, None, self.timeout, folder=place), graph, place)
+
+    def write(self, graph: ir.Graph, data: DataSet | None) -> Artifact:
+        """Build, run and compare, then put the files in their places.
+
+        Raises:
+            Refused: HTP refuses nodes.
+            CheckFailed: The emulator's outputs are not those of onnxruntime, or it crashed on them.
+            OnnxoptError: The libraries crashed or took too long, or a file cannot be written.
+        """
+        if found := hopeless(graph):
+            raise Refused(found)
+        with working_folder() as place, executable(graph) as model:
+            trial = _Trial.of(model, data, self.samples)
+            done = attempt(graph, self.soc.id, trial.feeds, self.timeout, folder=place)
+            if problems := self._problems(done, graph, place):
+                raise Refused(problems)
+            agreement = compared(list(zip(trial.expected, done.outputs, strict=True)))
+            self._require_near(agreement, trial, graph)
+            artifact = self._artifact(place, agreement, trial, [tensor.name for tensor in graph.inputs])
+            self._put(place)
+        return artifact
+
+    def _problems(self, done: Attempt, graph: ir.Graph, place: Path) -> list[Problem]:
+        if done.refused:
+            return problems_of(done.refused)
+        if done.ok:
+            return unfit(built_in(place), self.soc, graph)
+        tail = _last_error(done.log)
+        text = f"{done.why}{f' ({tail})' if tail and tail not in done.why else ''}; nothing was written"
+        if done.slow:
+            raise OnnxoptError(f"{self.path}: {text}: give them more with timeout=SECONDS")
+        if done.stage == "running":
+            raise CheckFailed(f"{self.path}: {text}. Find the operator with onnxopt reduce")
+        raise OnnxoptError(f"{self.path}: {text}")
+
+    def _require_near(self, agreement: dict[str, Agreement], trial: _Trial, graph: ir.Graph) -> None:
+        for name, found in agreement.items():
+            if found.broken:
+                raise CheckFailed(f"{self.path}: on the emulator output '{name}' {found.broken}; nothing was written")
+        far = {name: found.snr for name, found in agreement.items() if found.snr < self.min_snr}
+        if far:
+            name = min(far, key=far.__getitem__)
+            raise CheckFailed(
+                f"{self.path}: on the emulator output '{name}' has an SNR of {far[name]:.1f} dB beside onnxruntime, on "
+                f"{trial.source}, and min-snr is {self.min_snr:g}; nothing was written. {suspicion(graph)}"
+            )
+
+    def _artifact(self, place: Path, agreement: dict[str, Agreement], trial: _Trial, inputs: list[str]) -> Artifact:
+        built = built_in(place)
+        wrapper = read_wrapper(place / WRAPPER)
+        context = self.path if self._is_context else self.context_binary
+        facts: dict[str, Any] = {
+            "soc": {"name": self.soc.name, "id": self.soc.id, "hexagon": f"V{self.soc.arch}", "also": self.soc.also},
+            "versions": {PACKAGE: version(PACKAGE), "QAIRT": wrapper.pop("sdk")},
+            "sha256": sha256_of(place / (CONTEXT if self._is_context else DLC)),
+            **built.facts(),
+            **({} if self._is_context else {"dlc": inspect_dlc(place / DLC)}),
+        }
+        if context is not None:
+            binary = place / CONTEXT
+            facts["context_binary"] = {
+                "file": os.path.relpath(context.absolute(), self.path.absolute().parent),
+                "bytes": binary.stat().st_size,
+                "sha256": sha256_of(binary),
+                **wrapper,
+            }
+        facts["emulator"] = (
+            {
+                "ran": "the context binary" if context else "a context binary compiled of the same graph, not kept",
+                "data": trial.source,
+                "samples": len(trial.feeds),
+                "min_snr": self.min_snr,
+                "outputs": {name: {"snr": found.snr, "psnr": found.psnr} for name, found in agreement.items()},
+                "not_compared": trial.skipped,
+            }
+            if trial.feeds
+            else None
+        )
+        facts["not_verified_on_target"] = self._unverified(bool(trial.feeds))
+        more = () if self._is_context or self.context_binary is None else (self.context_binary,)
+        return Artifact(self.path, facts, tuple(_notes(self.path, built, agreement, trial, inputs)), more)
+
+    @property
+    def _is_context(self) -> bool:
+        return self.path.suffix == ".bin"
+
+    def _unverified(self, ran: bool) -> list[str]:
+        found = ["latency, and anything else on a phone"]
+        if not self._is_context:
+            found.append("the DLC by itself: no engine here loads one; what ran is compiled of the same graph")
+        return found if ran else [*found, "outputs: samples=0 was given, and nothing ran"]
+
+    def _put(self, place: Path) -> None:
+        """The files get their names when all of them are written."""
+        wanted = [(CONTEXT, self.context_binary), (CONTEXT if self._is_context else DLC, self.path)]
+        with ExitStack() as files:
+            for name, path in wanted:
+                if path is not None:
+                    with (place / name).open("rb") as source:
+                        shutil.copyfileobj(source, files.enter_context(replacing(path)), 1 << 20)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Inputs, and what onnxruntime makes of them."""
+
+    feeds: list[Feeds]
+    expected: list[Feeds]
+    skipped: list[str]
+    """Outputs that depend on random operators."""
+    source: str
+
+    @classmethod
+    def of(cls, model: onnx.ModelProto | Path, data: DataSet | None, samples: int) -> _Trial:
+        """The first samples of the data, or generated ones.
+
+        Raises:
+            NotRunnable: onnxruntime does not run the model.
+        """
+        header = header_of(model)
+        skipped = sorted(nondeterministic_outputs(header))
+        if not samples:
+            return cls([], [], skipped, "nothing")
+        session = SimulatedSession(model)
+        if data is None:
+            feeds = runnable_inputs(header, session, min(samples, _GENERATED))
+            source = f"{len(feeds)} sets of generated inputs"
+        else:
+            taken = data.take(samples)
+            feeds = [suited(fed, inputs_of(header)) for fed in taken.batches()]
+            source = f"{len(feeds)} batch{'es' * (len(feeds) != 1)} of {data.source}"
+        names = [spec.name for spec in session.outputs if spec.name not in skipped]
+        return cls(feeds, [session.run(fed, names) for fed in feeds], skipped, source)
+
+
+def _notes(path: Path, built: Built, agreement: dict[str, Agreement], trial: _Trial, inputs: list[str]) -> list[str]:
+    found = []
+    if agreement:
+        name = min(agreement, key=lambda each: agreement[each].snr)
+        value = agreement[name].snr
+        near = "equal" if value == math.inf else f"{value:.1f} dB"
+        found.append(
+            f"{path.name} on Qualcomm's HTP emulator, beside onnxruntime: SNR of {name} {near}, on {trial.source}; "
+            f"{NO_LATENCY}"
+        )
+    else:
+        found.append(f"{path.name} was compiled, and never run: samples=0 was given")
+    if narrow := built.narrowed:
+        found.append(f"HTP computes int64 in 32 bits: values of {', '.join(narrow)} beyond them wrap round")
+    if unread := [name for name in inputs if name not in built.inputs]:
+        found.append(f"nothing reads the inputs {', '.join(unread)}, and {path.name} has them not")
+    return found
+
+
+def _last_error(log: str) -> str:
+    """The last error that the libraries printed, without colours, time and place."""
+    lines = [line for line in log.splitlines() if "[E:onnxruntime" in line and "power config" not in line]
+    return lines[-1].rpartition("] ")[2].removesuffix("\x1b[m").strip()[:300] if lines else ""
