@@ -33,6 +33,12 @@ SCRIPTS = (
     "quantization_recovery",
     "calibration",
     "conformance_quantizing",
+    "pruning",
+    "pruning_channels",
+    "trees",
+    "qnn",
+    "qnn_nodes",
+    "qnn_kit",
 )
 """In the order of the points that they show."""
 

@@ -72,7 +72,8 @@ class RunResult:
             output: Where the model goes; none: nowhere.
             emissions: The artifacts.
             about: What the sidecars say of the run.
-            data: Samples for the targets' own engines, where those run here; those of the run where there are none.
+            data: Samples for the targets' own engines, where those run here; those of the run where there are none, and
+                for targets that calibrate.
 
         Raises:
             CheckFailed: A target's engine gives other outputs than onnxruntime.
@@ -81,8 +82,11 @@ class RunResult:
         given = {"input": {"model": self.source.name, "sha256": self.source.sha256()}} if emissions else {}
         if output is not None:  # the hash is taken: this may be the input itself
             self.save(output)
-        samples = self.context.data if data is None else data
-        return [emission.write(self.graph, {**given, **about}, samples) for emission in emissions]
+        own = self.context.data
+        return [
+            emission.write(self.graph, {**given, **about}, own if data is None or emission.backend.calibrates else data)
+            for emission in emissions
+        ]
 
     def __repr__(self) -> str:
         from onnxopt.report.summary import headline

@@ -39,6 +39,7 @@ class _Wanted:
 _WANTED = {
     "onnx": _Wanted(),
     "qnn": _Wanted(activations="uint8"),
+    "qnn-kit": _Wanted(activations="uint8"),
     "tensorrt": _Wanted("int8", "int8", only_zero=True, float_biases=True, written=True),
     "coreml": _Wanted("int8", "int8", only_zero=True, float_biases=True),
 }

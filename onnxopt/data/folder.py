@@ -2,7 +2,8 @@
 
 One line is one sample: `name:=path name2:=path2`, or a bare path where the model has one input. Lines that begin with
 `#` or `%` name outputs for those tools, and are skipped. Paths are relative to the folder. `.raw` is float32, row by
-row, in the shape of the model's input.
+row, in the shape of the model's input; an `inputs.json` in the folder may say otherwise (`onnxopt.data.raw_input`), as
+the folders of `--emit qnn-kit` do.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from onnxopt.data.layout import Sample
+from onnxopt.data.raw_input import inputs_in
 from onnxopt.data.spec import Array, ValueSpec, show_shape
 from onnxopt.errors import BadData
 
@@ -31,6 +33,9 @@ class Folder:
     def __init__(self, path: Path, inputs: Sequence[ValueSpec]) -> None:
         self._path = path
         self._inputs = {spec.name: spec for spec in inputs}
+        told = inputs_in(path)
+        self._raw = {name: each for each in told for name in (each.of, each.name) if name in self._inputs}
+        self._renamed = {each.name: each.of for each in told if each.of in self._inputs}
         try:
             lines = (path / LIST).read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -45,7 +50,11 @@ class Folder:
     def samples(self) -> Iterator[Sample]:
         """Start a pass over the lines of the list."""
         for files in self._lines:
-            yield {name: _read(file, self._inputs[name]) for name, file in files.items()}
+            yield {name: self._read(name, file) for name, file in files.items()}
+
+    def _read(self, name: str, file: Path) -> Array:
+        raw = self._raw.get(name)
+        return _read(file, self._inputs[name]) if raw is None or file.suffix != ".raw" else raw.read(file)
 
     def _parsed(self, number: int, line: str) -> dict[str, Path]:
         where = f"{self._path / LIST}, line {number}"
@@ -58,6 +67,7 @@ class Folder:
                         f"{where}: the model has {len(self._inputs)} inputs, so write name:=path, not '{entry}'"
                     )
                 name = next(iter(self._inputs))
+            name = name if name in self._inputs else self._renamed.get(name, name)
             if name not in self._inputs:
                 raise BadData(f"{where}: the model has no input '{name}'; it has: {', '.join(self._inputs)}")
             files[name] = self._inside(where, file)

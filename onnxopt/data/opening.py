@@ -21,7 +21,7 @@ def open_data(spec: str | Path, inputs: Sequence[ValueSpec]) -> DataSet:
 
     Args:
         spec: a path to an `.npz` (arrays by input name, first axis samples; others are extras), to a folder with an
-            `input_list.txt`, or `module:function` yielding dicts.
+            `input_list.txt` or to that list, or `module:function` yielding dicts.
         inputs: what the model takes, as `inputs_of` tells.
 
     Raises:
@@ -29,6 +29,8 @@ def open_data(spec: str | Path, inputs: Sequence[ValueSpec]) -> DataSet:
             what was expected and what was found.
     """
     path = Path(spec)
+    if path.name == LIST and path.is_file():
+        path = path.parent
     if path.is_dir():
         if not (path / LIST).exists():
             raise BadData(f"{path} has no {LIST}; folders of images are not read yet: give {_SUPPORTED}")

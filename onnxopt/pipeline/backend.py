@@ -71,6 +71,9 @@ class Backend(Target, ABC):
     """Whether its artifacts are folders: one that is there may be replaced."""
     engine: ClassVar[str] = ""
     """Where `evaluate` runs them, and what that does not tell, for people: `on the emulator of X, which ...`."""
+    calibrates: ClassVar[bool] = False
+    """Whether the samples that `write` is given are for the target's own calibration: then they are those of the run,
+    and never those that models are judged on."""
 
     @abstractmethod
     def check(self, graph: ir.Graph) -> list[Problem]:

@@ -13,6 +13,7 @@ from onnxopt.quantization.legality.violation import Check, Violation
 CHECKS: dict[str, tuple[Check, ...]] = {
     "onnx": onnx.CHECKS,
     "qnn": qnn.CHECKS,
+    "qnn-kit": qnn.CHECKS,
     "tensorrt": tensorrt.CHECKS,
     "coreml": coreml.CHECKS,
 }

@@ -46,6 +46,7 @@ CLEAN = {
     "qnn": (INTEGER_BIAS.replace("y = Conv", "t = Conv") + OUT, UINT8 + WEIGHTS),
     "onnx": (INTEGER_BIAS.replace("y = Conv", "t = Conv") + OUT, UINT8 + WEIGHTS),
 }
+CLEAN["qnn-kit"] = CLEAN["qnn"]
 
 
 def model(
