@@ -42,6 +42,7 @@ _WANTED = {
     "qnn-kit": _Wanted(activations="uint8"),
     "tensorrt": _Wanted("int8", "int8", only_zero=True, float_biases=True, written=True),
     "coreml": _Wanted("int8", "int8", only_zero=True, float_biases=True),
+    "coreml-kit": _Wanted("int8", "int8", only_zero=True, float_biases=True),
 }
 
 

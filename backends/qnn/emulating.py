@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +18,10 @@ from onnxopt.data import DataSet, Feeds, ValueSpec
 from onnxopt.data.scoring import Metric
 from onnxopt.errors import BadModel, CheckFailed
 from onnxopt.pipeline.sidecar import read_sidecar, sidecar_path
-from onnxopt.runtime.evaluation import Accuracy, Subject, suited
+from onnxopt.runtime.ahead import Ahead
+from onnxopt.runtime.evaluation import Accuracy, Subject
 from onnxopt.runtime.evaluation import evaluate as judge
 
-_FIRST, _MOST = 4, 512
-"""How many batches go to the first child, and the most that go to one."""
-_SECONDS = 60.0
-"""While a child takes less, the next one gets twice as much: each has to start and load the context binary, and none
-tells how far it is."""
-_AHEAD_BYTES = 1 << 28
-"""Of inputs that go to one child."""
 _PATIENCE = 60.0
 """Seconds that a batch may take, besides the usual time of a child."""
 _BINARY = "context.bin"
@@ -46,60 +38,18 @@ def evaluate(
         batch = _batch(facts["context_binary"]["inputs"], data)
         if batch != 1:
             data = replace(data, layout=replace(data.layout, batch=batch))
-        emulated = Emulated(str(artifact), facts, place, data)
+        inputs = [_spec(each) for each in facts["context_binary"]["inputs"]]
+        run_all = partial(_emulated, place, str(artifact), int(facts["soc"]["id"]))
+        emulated = Ahead(str(artifact), inputs, data, run_all)
         return judge(Subject(str(reference), reference), emulated, data, metric, report)
 
 
-class Emulated(Subject):
-    """A context binary on the emulator. It runs ahead of who asks, on the same data, for a child costs a second."""
-
-    def __init__(self, name: str, facts: dict[str, Any], place: Path, data: DataSet) -> None:
-        self.name = name
-        self.skipped = set()
-        self._soc = int(facts["soc"]["id"])
-        self._place, self._pending = place, data.batches()
-        self._specs = tuple(_spec(each) for each in facts["context_binary"]["inputs"])
-        self._done: deque[tuple[Feeds, Feeds]] = deque()
-        self._ahead = _FIRST
-
-    @property
-    def inputs(self) -> tuple[ValueSpec, ...]:
-        """What it takes."""
-        return self._specs
-
-    def run(self, feeds: Feeds) -> Feeds:
-        """All outputs for the next batch of the data.
-
-        Raises:
-            CheckFailed: The emulator crashed, failed, or took too long.
-        """
-        if not self._done:
-            self._run_ahead()
-        expected, outputs = self._done.popleft()
-        if any(not np.array_equal(expected[name], feeds[name]) for name in expected):
-            raise RuntimeError("the emulator was asked for other samples than it was given")
-        return outputs
-
-    def _run_ahead(self) -> None:
-        given = list(_few(self._pending, self._ahead))
-        feeds = [suited(fed, self.inputs) for fed in given]
-        began = time.monotonic()
-        ran = run_context(self._place, self._soc, feeds, TIMEOUT + _PATIENCE * len(feeds))
-        if not ran.ok:
-            raise CheckFailed(f"{self.name}: {ran.why}")
-        if time.monotonic() - began < _SECONDS:
-            self._ahead = min(_MOST, 2 * self._ahead)
-        self._done.extend(zip(given, ran.outputs, strict=True))
-
-
-def _few(batches: Iterator[Feeds], count: int) -> Iterator[Feeds]:
-    """As many as go to one child."""
-    size = 0
-    for fed in itertools.islice(batches, count):
-        yield fed
-        size += sum(np.asarray(value).nbytes for value in fed.values())
-        if size > _AHEAD_BYTES:
-            return
+def _emulated(place: Path, name: str, soc: int, feeds: list[Feeds]) -> Sequence[Feeds]:
+    """The outputs for some batches, of one child."""
+    ran = run_context(place, soc, feeds, TIMEOUT + _PATIENCE * len(feeds))
+    if not ran.ok:
+        raise CheckFailed(f"{name}: {ran.why}")
+    return ran.outputs
 
 
 def _context_of(artifact: Path) -> tuple[dict[str, Any], Path]:

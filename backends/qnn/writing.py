@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from contextlib import ExitStack
@@ -11,12 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from onnxopt import ir
 from onnxopt.atomic import replacing
 from onnxopt.backends.qnn.built import Built, built_in
-from onnxopt.backends.qnn.comparing import Agreement, compared
 from onnxopt.backends.qnn.digest import sha256_of
 from onnxopt.backends.qnn.dlc import inspect_dlc
 from onnxopt.backends.qnn.htp import CONTEXT, DLC, WRAPPER, Attempt, attempt
@@ -25,18 +21,14 @@ from onnxopt.backends.qnn.place import working_folder
 from onnxopt.backends.qnn.refusing import hopeless, problems_of, suspicion, unfit
 from onnxopt.backends.qnn.soc import Soc
 from onnxopt.backends.qnn.wrapper import read_wrapper
-from onnxopt.data import DataSet, Feeds, inputs_of
+from onnxopt.data import DataSet
 from onnxopt.errors import CheckFailed, OnnxoptError
 from onnxopt.pipeline.backend import Artifact, Problem, Refused
-from onnxopt.runtime.evaluation import suited
-from onnxopt.runtime.executable import executable, header_of
-from onnxopt.runtime.generated_inputs import runnable_inputs
-from onnxopt.runtime.nondeterminism import nondeterministic_outputs
-from onnxopt.runtime.simulated_session import SimulatedSession
+from onnxopt.runtime.agreement import Agreement
+from onnxopt.runtime.executable import executable
+from onnxopt.runtime.trial import Trial
 
 NO_LATENCY = "this is the emulator's arithmetic; it says nothing of how fast a phone is"
-_GENERATED = 2
-"""Sets of generated inputs: random numbers soon repeat what they have to say."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +66,11 @@ class Job:
         if found := hopeless(graph):
             raise Refused(found)
         with working_folder() as place, executable(graph) as model:
-            trial = _Trial.of(model, data, self.samples)
+            trial = Trial.of(model, data, self.samples)
             done = attempt(graph, self.soc.id, trial.feeds, self.timeout, folder=place)
             if problems := self._problems(done, graph, place):
                 raise Refused(problems)
-            agreement = compared(list(zip(trial.expected, done.outputs, strict=True)))
+            agreement = trial.compared(done.outputs)
             self._require_near(agreement, trial, graph)
             artifact = self._artifact(place, agreement, trial, [tensor.name for tensor in graph.inputs])
             self._put(place)
@@ -97,19 +89,13 @@ class Job:
             raise CheckFailed(f"{self.path}: {text}. Find the operator with onnxopt reduce")
         raise OnnxoptError(f"{self.path}: {text}")
 
-    def _require_near(self, agreement: dict[str, Agreement], trial: _Trial, graph: ir.Graph) -> None:
-        for name, found in agreement.items():
-            if found.broken:
-                raise CheckFailed(f"{self.path}: on the emulator output '{name}' {found.broken}; nothing was written")
-        far = {name: found.snr for name, found in agreement.items() if found.snr < self.min_snr}
-        if far:
-            name = min(far, key=far.__getitem__)
-            raise CheckFailed(
-                f"{self.path}: on the emulator output '{name}' has an SNR of {far[name]:.1f} dB beside onnxruntime, on "
-                f"{trial.source}, and min-snr is {self.min_snr:g}; nothing was written. {suspicion(graph)}"
-            )
+    def _require_near(self, agreement: dict[str, Agreement], trial: Trial, graph: ir.Graph) -> None:
+        if fault := trial.fault(agreement, self.min_snr, "on the emulator"):
+            is_far = not any(found.broken for found in agreement.values())
+            hint = f". {suspicion(graph)}" if is_far else ""
+            raise CheckFailed(f"{self.path}: {fault}; nothing was written{hint}")
 
-    def _artifact(self, place: Path, agreement: dict[str, Agreement], trial: _Trial, inputs: list[str]) -> Artifact:
+    def _artifact(self, place: Path, agreement: dict[str, Agreement], trial: Trial, inputs: list[str]) -> Artifact:
         built = built_in(place)
         wrapper = read_wrapper(place / WRAPPER)
         context = self.path if self._is_context else self.context_binary
@@ -128,18 +114,8 @@ class Job:
                 "sha256": sha256_of(binary),
                 **wrapper,
             }
-        facts["emulator"] = (
-            {
-                "ran": "the context binary" if context else "a context binary compiled of the same graph, not kept",
-                "data": trial.source,
-                "samples": len(trial.feeds),
-                "min_snr": self.min_snr,
-                "outputs": {name: {"snr": found.snr, "psnr": found.psnr} for name, found in agreement.items()},
-                "not_compared": trial.skipped,
-            }
-            if trial.feeds
-            else None
-        )
+        ran = "the context binary" if context else "a context binary compiled of the same graph, not kept"
+        facts["emulator"] = {"ran": ran, **trial.facts(agreement, self.min_snr)} if trial.feeds else None
         facts["not_verified_on_target"] = self._unverified(bool(trial.feeds))
         more = () if self._is_context or self.context_binary is None else (self.context_binary,)
         return Artifact(self.path, facts, tuple(_notes(self.path, built, agreement, trial, inputs)), more)
@@ -164,49 +140,10 @@ class Job:
                         shutil.copyfileobj(source, files.enter_context(replacing(path)), 1 << 20)
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """Inputs, and what onnxruntime makes of them."""
-
-    feeds: list[Feeds]
-    expected: list[Feeds]
-    skipped: list[str]
-    """Outputs that depend on random operators."""
-    source: str
-
-    @classmethod
-    def of(cls, model: onnx.ModelProto | Path, data: DataSet | None, samples: int) -> _Trial:
-        """The first samples of the data, or generated ones.
-
-        Raises:
-            NotRunnable: onnxruntime does not run the model.
-        """
-        header = header_of(model)
-        skipped = sorted(nondeterministic_outputs(header))
-        if not samples:
-            return cls([], [], skipped, "nothing")
-        session = SimulatedSession(model)
-        if data is None:
-            feeds = runnable_inputs(header, session, min(samples, _GENERATED))
-            source = f"{len(feeds)} sets of generated inputs"
-        else:
-            taken = data.take(samples)
-            feeds = [suited(fed, inputs_of(header)) for fed in taken.batches()]
-            source = f"{len(feeds)} batch{'es' * (len(feeds) != 1)} of {data.source}"
-        names = [spec.name for spec in session.outputs if spec.name not in skipped]
-        return cls(feeds, [session.run(fed, names) for fed in feeds], skipped, source)
-
-
-def _notes(path: Path, built: Built, agreement: dict[str, Agreement], trial: _Trial, inputs: list[str]) -> list[str]:
+def _notes(path: Path, built: Built, agreement: dict[str, Agreement], trial: Trial, inputs: list[str]) -> list[str]:
     found = []
     if agreement:
-        name = min(agreement, key=lambda each: agreement[each].snr)
-        value = agreement[name].snr
-        near = "equal" if value == math.inf else f"{value:.1f} dB"
-        found.append(
-            f"{path.name} on Qualcomm's HTP emulator, beside onnxruntime: SNR of {name} {near}, on {trial.source}; "
-            f"{NO_LATENCY}"
-        )
+        found.append(f"{path.name} on Qualcomm's HTP emulator, {trial.worst(agreement)}; {NO_LATENCY}")
     else:
         found.append(f"{path.name} was compiled, and never run: samples=0 was given")
     if narrow := built.narrowed:

@@ -84,7 +84,8 @@ def verify(
     """Run two models on the same inputs and compare every output, or with --metric how accurate they are.
 
     An artifact runs in its target's own engine, where that runs here: a DLC, or an HTP context binary, on Qualcomm's
-    emulator. Then the metric is snr unless another one is asked for.
+    emulator. A Core ML package is evaluated by what MIL documents. Then the metric is snr unless another one is asked
+    for.
     """
     from onnxopt.cli.console import print_json, print_view, warn
     from onnxopt.cli.progress import Progress

@@ -16,6 +16,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     "qnn-kit": qnn.CHECKS,
     "tensorrt": tensorrt.CHECKS,
     "coreml": coreml.CHECKS,
+    "coreml-kit": coreml.CHECKS,
 }
 """By target."""
 

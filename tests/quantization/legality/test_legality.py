@@ -46,7 +46,7 @@ CLEAN = {
     "qnn": (INTEGER_BIAS.replace("y = Conv", "t = Conv") + OUT, UINT8 + WEIGHTS),
     "onnx": (INTEGER_BIAS.replace("y = Conv", "t = Conv") + OUT, UINT8 + WEIGHTS),
 }
-CLEAN["qnn-kit"] = CLEAN["qnn"]
+CLEAN["qnn-kit"], CLEAN["coreml-kit"] = CLEAN["qnn"], CLEAN["coreml"]
 
 
 def model(

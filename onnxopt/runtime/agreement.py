@@ -1,9 +1,9 @@
-"""How near the emulator's outputs are to onnxruntime's, output by output, over all samples."""
+"""How near another engine's outputs are to onnxruntime's, output by output, over all samples."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +65,7 @@ class Agreement:
         return _decibel(max(self.peak * self.peak, _FLOOR) * self.elements, self.noise)
 
 
-def compared(pairs: list[tuple[Feeds, Mapping[str, npt.NDArray[Any]]]]) -> dict[str, Agreement]:
+def compared(pairs: Iterable[tuple[Feeds, Mapping[str, npt.NDArray[Any]]]]) -> dict[str, Agreement]:
     """By name of an expected output: all samples of (expected, actual) together."""
     found: dict[str, Agreement] = {}
     for expected, actual in pairs:

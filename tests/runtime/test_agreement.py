@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from onnxopt.backends.qnn.comparing import compared
+from onnxopt.runtime.agreement import compared
 
 
 def agreement(expected, actual):

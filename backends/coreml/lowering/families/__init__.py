@@ -1,0 +1,51 @@
+"""A file for each family of operators; importing this registers all of them."""
+
+from __future__ import annotations
+
+from onnxopt.backends.coreml.lowering.families import (
+    activation,
+    arithmetic,
+    casting,
+    comparison,
+    constant,
+    control_flow,
+    conv,
+    einsum,
+    elementwise,
+    indexing,
+    movement,
+    normalization,
+    pool,
+    product,
+    quantization,
+    recurrent,
+    reduce,
+    resize,
+    shape,
+    slicing,
+    topk,
+)
+
+__all__ = [
+    "activation",
+    "arithmetic",
+    "casting",
+    "comparison",
+    "constant",
+    "control_flow",
+    "conv",
+    "einsum",
+    "elementwise",
+    "indexing",
+    "movement",
+    "normalization",
+    "pool",
+    "product",
+    "quantization",
+    "recurrent",
+    "reduce",
+    "resize",
+    "shape",
+    "slicing",
+    "topk",
+]
