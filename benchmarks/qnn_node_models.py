@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from conformance_cases import Case, cases, disagreement, names
 from conformance_engines import run_in_onnxruntime
-from onnx import ModelProto, TensorProto, ValueInfoProto, numpy_helper
+from node_parameters import with_parameters
+from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from onnxopt.runtime.session import NotRunnable
 
@@ -25,29 +26,6 @@ _CODES = {TensorProto.DataType.Value(name) for name in _TYPES}
 _RTOL, _ATOL = 1e-3, 1e-5
 _SNR = 40.0
 """dB that floating-point outputs must reach: HTP computes in float16, whose rounding alone is 64 dB and more."""
-_ALL = tuple(range(1, 16))
-_PARAMETERS: Mapping[str, Sequence[int]] = {
-    **dict.fromkeys(
-        (
-            "AffineGrid", "BatchNormalization", "CenterCropPad", "Clip", "Col2Im", "CumProd", "CumSum", "DFT",
-            "DequantizeLinear", "Dropout", "Expand", "OneHot", "Pad", "QuantizeLinear", "ReduceL1", "ReduceL2",
-            "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
-            "ReduceSumSquare", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Tile", "TopK", "Trilu", "Unsqueeze",
-            "Upsample",
-        ),
-        _ALL,
-    ),
-    **dict.fromkeys(("GRU", "LSTM", "RNN"), (1, 2, 3, 4)),
-    "ConstantOfShape": (0,),
-    "MaxUnpool": (2,),
-    "NonMaxSuppression": (2, 3, 4),
-    "QLinearConv": (1, 2, 3, 4, 5, 6, 7, 8),
-    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
-    "Range": (0, 1, 2),
-    "STFT": (1, 2, 3),
-}  # fmt: skip
-"""Inputs, by position, that models in use have as initializers: axes, shapes, bounds, scales, the weights of recurrent
-layers. The node models have them as inputs, and HTP takes none of them so."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +48,7 @@ def node_models() -> Iterator[NodeModel]:
     wanted = [name for name in names() if name[0] == "node"]
     for case in cases(set(wanted)):
         if _may_qualify(case.model) and _is_right_in_onnxruntime(case):
-            yield _with_parameters(case)
+            yield _as_deployed(case)
 
 
 def sample(models: Sequence[NodeModel], size: int) -> list[NodeModel]:
@@ -101,16 +79,12 @@ def _is_right_in_onnxruntime(case: Case) -> bool:
     return not any(disagreement(value, found[name], _RTOL, _ATOL) for name, value in given.items())
 
 
-def _with_parameters(case: Case) -> NodeModel:
-    model, (feeds, given) = ModelProto(), case.data[0]
-    model.CopyFrom(case.model)
-    node = model.graph.node[0]
-    fixed = {node.input[index] for index in _PARAMETERS.get(node.op_type, ()) if index < len(node.input)}
-    for info in [info for info in model.graph.input if info.name in fixed]:
-        model.graph.initializer.append(numpy_helper.from_array(np.asarray(feeds[info.name]), info.name))
-        model.graph.input.remove(info)
-    left = {name: np.asarray(value) for name, value in feeds.items() if name not in fixed}
-    return NodeModel(case.name, node.op_type, model, left, {name: np.asarray(value) for name, value in given.items()})
+def _as_deployed(case: Case) -> NodeModel:
+    """With initializers for what models in use have as such: HTP takes none of it as an input."""
+    feeds, given = case.data[0]
+    model, left = with_parameters(case.model, {name: np.asarray(value) for name, value in feeds.items()})
+    op = model.graph.node[0].op_type
+    return NodeModel(case.name, op, model, left, {name: np.asarray(value) for name, value in given.items()})
 
 
 def fault(given: Arrays, found: Mapping[str, npt.NDArray[Any]]) -> str:
