@@ -65,12 +65,12 @@ def main() -> None:
 
 
 def _runs(given: Namespace) -> list[Run]:
-    from onnxopt.pipeline.target import target_names
+    from onnxopt.pipeline.target import distinct_targets
 
-    targets = target_names() if "all" in (given.target or ()) else given.target
+    targets = distinct_targets() if "all" in (given.target or ()) else given.target
     if given.passes or targets:
         return [Run(passes, target) for passes in given.passes or ("O3",) for target in targets or (None,)]
-    return [Run("O1"), Run("O2"), *(Run("O3", target) for target in target_names())]
+    return [Run("O1"), Run("O2"), *(Run("O3", target) for target in distinct_targets())]
 
 
 def _work() -> None:

@@ -102,14 +102,14 @@ def main() -> None:
 
 def _runs(given: Namespace) -> list[_Run]:
     from onnxopt.pipeline.registry import Registry
-    from onnxopt.pipeline.target import target_names
+    from onnxopt.pipeline.target import distinct_targets
 
     if given.passes:
         return [(passes, target) for passes in given.passes for target in given.target or ("onnx",)]
     known = {*Registry().names(), "O3"}
     made = [passes for passes in PASSES if all(each.split("{")[0] in known for each in passes.split(","))]
     runs = [(passes, "onnx") for passes in made]
-    return runs + [(_TARGETED, target) for target in target_names() if target != "onnx"]
+    return runs + [(_TARGETED, target) for target in distinct_targets() if target != "onnx"]
 
 
 def _check(case: Case, runs: Sequence[_Run], opset: int | None) -> Iterator[Result]:

@@ -34,6 +34,7 @@ class CoremlKit(Coreml):
     `Measure.swift` (macOS, iOS) load the package for each choice of compute units, and write `latency.json`.
     """
 
+    graphs_of: ClassVar[str] = "coreml"
     suffixes: ClassVar[tuple[str, ...]] = ()
 
     def require_usable(self, path: Path) -> None:

@@ -32,6 +32,7 @@ class QnnKit(Backend):
     The samples are those of `--data`, which also read back: `--data DIR`.
     """
 
+    graphs_of: ClassVar[str] = "qnn"
     folder: ClassVar[bool] = True
     calibrates: ClassVar[bool] = True
 

@@ -6,6 +6,7 @@ import functools
 import pkgutil
 from dataclasses import dataclass
 from importlib import import_module
+from typing import ClassVar
 
 from onnxopt.errors import BadOption
 from onnxopt.pipeline.defined import defined_in
@@ -20,6 +21,9 @@ PACKAGE = "onnxopt.backends"
 @dataclass(frozen=True)
 class Target:
     """A target that graphs are prepared for. One that can also be written is a `Backend`."""
+
+    graphs_of: ClassVar[str] = ""
+    """The target that graphs are prepared for in every way alike, such as the one that a kit is for."""
 
     @classmethod
     def dialect(cls) -> Dialect:
@@ -40,6 +44,11 @@ def target_names() -> list[str]:
     """The built-in targets, by file name."""
     found = (module.name for module in pkgutil.iter_modules(import_module(PACKAGE).__path__))
     return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+
+
+def distinct_targets() -> list[str]:
+    """Those of which no two have the same graphs."""
+    return [name for name in target_names() if not target_class(name).graphs_of]
 
 
 @functools.cache

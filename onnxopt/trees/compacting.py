@@ -66,7 +66,9 @@ def find(graph: ir.Graph, ctx: Context) -> list[Found]:
         except Malformed as reason:
             ctx.refuse(str(reason), node)
             continue
-        ensemble = _simplified(read, feature, _asks_for_equality(read))
+        ensemble, before = _simplified(read, feature, _asks_for_equality(read)), (0, 0)
+        while (size := _size(ensemble)) != before:  # leaves without their zeros may be equal, and splits above them go
+            ensemble, before = _simplified(ensemble, feature, _asks_for_equality(read)), size
         found.append(Found(node, feature, ensemble, nodes_before - ensemble.nodes()))
     return found
 
@@ -82,6 +84,11 @@ def _simplified(ensemble: Ensemble, feature: np.dtype[Any] | None, asks_for_equa
     if ensemble.labels is not None and ensemble.targets <= 2 and _kind(found) != _kind(ensemble):
         found = ensemble  # of two classes onnxruntime asks whether any weight at all is negative, or for the second
     return without_zero_base(found if asks_for_equality else without_zeros(found))
+
+
+def _size(ensemble: Ensemble) -> tuple[int, int]:
+    """Nodes and votes."""
+    return ensemble.nodes(), sum(len(leaf.votes) for leaf in ensemble.leaves())
 
 
 def _asks_for_equality(ensemble: Ensemble) -> bool:

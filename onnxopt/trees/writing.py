@@ -36,7 +36,8 @@ def write_older(op: str, ensemble: Ensemble, kept: Mapping[str, Any]) -> dict[st
     if any(tracks):
         found["nodes_missing_value_tracks_true"] = tracks
     for name, numbers in zip(("treeids", "nodeids", "ids"), votes, strict=False):
-        found[f"{prefix}_{name}"] = numbers
+        if numbers:  # an empty list is of no type
+            found[f"{prefix}_{name}"] = numbers
     base = forest.values(ensemble.base)
     for name, values in (("nodes_values", thresholds), (f"{prefix}_weights", weights), ("base_values", base)):
         was_tensor = kept.get(f"{name}_as_tensor") is not None
