@@ -31,13 +31,19 @@ class Region:
     axis: int
     """1, or -1 where that may be another axis."""
     channels: int
-    tensors: list[ir.Tensor] = field(default_factory=list)
-    writers: list[ir.Node] = field(default_factory=list)
+    tensors: dict[ir.Tensor, None] = field(default_factory=dict)
+    """In the order in which they were found, as the nodes are: a residual stream may have thousands."""
+    writers: dict[ir.Node, None] = field(default_factory=dict)
     """Nodes with weights that give out one of the tensors."""
-    readers: list[ir.Node] = field(default_factory=list)
+    readers: dict[ir.Node, None] = field(default_factory=dict)
     """Layers whose data is one of the tensors."""
     obstacle: str | None = None
     """Why it cannot be scaled."""
+
+    @property
+    def first(self) -> ir.Node:
+        """The node that messages name."""
+        return next(iter(self.writers))
 
     def is_of(self, axis: int, channels: int) -> bool:
         """Whether it has these channels, along this axis."""
@@ -61,6 +67,8 @@ class Regions:
         self.edit, self.setting = edit, setting
         self.writes = writes or self._layer_writes
         self._seen: set[ir.Tensor] = set()
+        self._shapes: dict[ir.Node, Layer | None] = {}
+        """Layers as they were found: scaling changes their numbers, and not what has to be asked here."""
 
     def __iter__(self) -> Iterator[Region]:
         """Regions with a writer and a reader, those with an obstacle too."""
@@ -73,14 +81,19 @@ class Regions:
                     yield region
 
     def layer(self, node: ir.Node) -> Layer | None:
-        """The layer with constant weights that a node is."""
+        """The layer with constant weights that a node is, read as it is now."""
         try:
             return read_layer(node, self.edit.main.opset, self.setting) if is_layer(node) else None
         except NoMatch:
             return None
 
+    def _found(self, node: ir.Node) -> Layer | None:
+        if node not in self._shapes:
+            self._shapes[node] = self.layer(node)
+        return self._shapes[node]
+
     def _layer_writes(self, node: ir.Node) -> tuple[int, int] | None:
-        layer = self.layer(node)
+        layer = self._found(node)
         if layer is None:
             return None
         return axis_of(layer), layer.outputs
@@ -94,7 +107,7 @@ class Regions:
                     region.obstacle = f"'{tensor.name}' has channels that are counted otherwise elsewhere"
                 continue
             self._seen.add(tensor)
-            region.tensors.append(tensor)
+            region.tensors[tensor] = None
             if self.edit.is_output(tensor):
                 region.obstacle = f"'{tensor.name}' is an output of the graph"
             try:
@@ -113,7 +126,7 @@ class Regions:
         if found is not None:
             if not region.is_of(*found):
                 raise NoMatch(f"{label(node)} has other channels")
-            region.writers.append(node)
+            region.writers[node] = None
             return []
         return [each for each in self._linked(region, node) if each is not tensor]
 
@@ -122,13 +135,12 @@ class Regions:
         if self.edit.scope_of(node) is not self.edit.main:
             raise NoMatch(f"'{tensor.name}' is read in a subgraph")
         if is_layer(node):
-            layer = self.layer(node)
+            layer = self._found(node)
             if layer is None or node.inputs[0] is not tensor or list(node.inputs).count(tensor) > 1:
                 raise NoMatch(f"{label(node)} has no constant weights")
             if not region.is_of(_input_axis(layer), layer.inputs):
                 raise NoMatch(f"{label(node)} reads other channels")
-            if node not in region.readers:
-                region.readers.append(node)
+            region.readers[node] = None
             return []
         return [each for each in self._linked(region, node) if each is not tensor]
 

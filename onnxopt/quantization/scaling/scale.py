@@ -30,7 +30,7 @@ def scale_regions(edit: Edit, regions: Regions, ctx: Context) -> None:
     free = []
     for region in regions:
         if region.obstacle:
-            ctx.refuse(f"the channels behind it cannot be scaled: {region.obstacle}", region.writers[0])
+            ctx.refuse(f"the channels behind it cannot be scaled: {region.obstacle}", region.first)
         else:
             free.append(region)
     if not free:
@@ -67,9 +67,9 @@ def _apply(edit: Edit, region: Region, regions: Regions, scale: Floats, ctx: Con
             read = scale if node in region.readers else None
             writes.append(_change(edit, node, regions.layer(node), given, read))
     except NoMatch as no:
-        ctx.refuse(f"the channels behind it cannot be scaled: {no}", region.writers[0])
+        ctx.refuse(f"the channels behind it cannot be scaled: {no}", region.first)
         return
-    if ctx.allow(f"{region.channels} channels scaled, and {len(region.readers)} readers of them", region.writers[0]):
+    if ctx.allow(f"{region.channels} channels scaled, and {len(region.readers)} readers of them", region.first):
         for write in writes:
             write()
         ctx.count("regions")
