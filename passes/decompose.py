@@ -8,20 +8,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onnxopt import ir
-from onnxopt.errors import BadOption
-from onnxopt.factorizing.choosing import Limits
-from onnxopt.factorizing.factorizing import Factorizing, Way
+from onnxopt.factorizing.factorizing import Way, factorize, require_sound
 from onnxopt.factorizing.layers import Seen, is_factor
 from onnxopt.factorizing.low_rank import Factors, product
 from onnxopt.factorizing.splitting import split_product
 from onnxopt.linear.layer import Layer
-from onnxopt.linear.layer_weights import Selection
 from onnxopt.linear.match import NoMatch
 from onnxopt.pipeline.base import Context, Pass, Preserves
 from onnxopt.pruning.teacher import remember
 
 _OPS = ("Conv", "Gemm", "MatMul")
-_ERROR = 0.01
 
 
 @dataclass(frozen=True)
@@ -59,14 +55,9 @@ class Decompose(Pass):
     """How many samples to look at; none: all."""
 
     def __post_init__(self) -> None:
-        if self.rank is not None and self.rank < 1:
-            raise ValueError(f"rank is {self.rank}: give at least 1")
-        if self.max_error is not None and not 0 <= self.max_error <= 1:
-            raise ValueError(f"max-error is {self.max_error:g}: give 0 to 1")
+        require_sound(self)
         if not 0 < self.ratio <= 1:
             raise ValueError(f"ratio is {self.ratio:g}: give more than 0, and at most 1")
-        if self.samples is not None and self.samples < 1:
-            raise ValueError(f"samples is {self.samples}: give at least 1")
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed.
@@ -75,17 +66,8 @@ class Decompose(Pass):
             BadOption: There are no calibration data, or a pattern matches nothing.
             BadData: The data do not fit.
         """
-        if ctx.data is None:
-            raise BadOption("decompose needs calibration data: give --data")
-        error = self.max_error if self.max_error is not None else _ERROR if self.rank is None else math.inf
         way = Way(_OPS, _is_whole, self._most, _weights, _ranks, split_product)
-        data = ctx.data if self.samples is None else ctx.data.take(self.samples)
-        work = Factorizing(way, Limits(error, self.rank), Selection(self.include, self.exclude), data, ctx)
-        layers = work.layers(graph)
-        if not layers:
-            return False
-        remember(graph, ctx)
-        return work.run(graph, layers)
+        return factorize(self.pass_name(), way, self, graph, ctx, remember)
 
     def _most(self, layer: Layer) -> int:
         """The largest rank with few enough weights, and fewer than there are."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from onnxopt import ir
 from onnxopt.activations.second_order import SecondOrder, gathered
 from onnxopt.data import DataSet
+from onnxopt.errors import BadOption
 from onnxopt.factorizing.choosing import Limits, weights_of
 from onnxopt.factorizing.layers import Seen, find_layers
 from onnxopt.factorizing.low_rank import Factors
@@ -18,6 +21,74 @@ from onnxopt.linear.layer_weights import Selection
 from onnxopt.linear.match import NoMatch
 from onnxopt.linear.setting import Setting
 from onnxopt.pipeline.base import Context
+
+_ERROR = 0.01
+"""The largest error where neither it nor a rank is given."""
+
+
+class Options(Protocol):
+    """What the passes are asked for alike; each says what its rank is of."""
+
+    @property
+    def rank(self) -> int | None:
+        """The one to take."""
+
+    @property
+    def max_error(self) -> float | None:
+        """The largest part of the energy of an output that may be error."""
+
+    @property
+    def include(self) -> tuple[str, ...]:
+        """Patterns of layers, weights or operators."""
+
+    @property
+    def exclude(self) -> tuple[str, ...]:
+        """Patterns of those to leave alone."""
+
+    @property
+    def samples(self) -> int | None:
+        """How many to look at; none: all."""
+
+
+def require_sound(options: Options) -> None:
+    """Raise ValueError for an option that is out of bounds."""
+    if options.rank is not None and options.rank < 1:
+        raise ValueError(f"rank is {options.rank}: give at least 1")
+    if options.max_error is not None and not 0 <= options.max_error <= 1:
+        raise ValueError(f"max-error is {options.max_error:g}: give 0 to 1")
+    if options.samples is not None and options.samples < 1:
+        raise ValueError(f"samples is {options.samples}: give at least 1")
+
+
+def factorize(
+    who: str, way: Way, options: Options, graph: ir.Graph, ctx: Context, before: Callable[[ir.Graph, Context], object]
+) -> bool:
+    """Find the layers, look at the data once, and split what pays; return whether anything changed.
+
+    Args:
+        who: The name of the pass.
+        way: How layers are split.
+        options: What was asked for.
+        graph: A main graph.
+        ctx: Of the pass.
+        before: Called before the first value changes.
+
+    Raises:
+        BadOption: There are no calibration data, or a pattern matches nothing.
+        BadData: The data do not fit.
+    """
+    if ctx.data is None:
+        raise BadOption(f"{who} needs calibration data: give --data")
+    error = options.max_error
+    if error is None:
+        error = _ERROR if options.rank is None else math.inf
+    data = ctx.data if options.samples is None else ctx.data.take(options.samples)
+    work = Factorizing(way, Limits(error, options.rank), Selection(options.include, options.exclude), data, ctx)
+    layers = work.layers(graph)
+    if not layers:
+        return False
+    before(graph, ctx)
+    return work.run(graph, layers)
 
 
 @dataclass(frozen=True)
