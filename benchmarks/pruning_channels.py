@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,21 +70,21 @@ def main() -> None:
     report.print_and_exit(as_json=given.json)
 
 
-def _measure(subject: Subject, report: Report, folder: Path, given: object) -> None:
-    share = float(given.macs)  # type: ignore[attr-defined]
+def _measure(subject: Subject, report: Report, folder: Path, given: Namespace) -> None:
+    share = float(given.macs)
     prune = f"{BEFORE},prune-channels{{macs={share:g} multiple={MULTIPLE}}}"
     pipelines = {
         "optimized": AFTER,
         "pruned": f"{prune},{AFTER}",
         "pruned, reconstructed": f"{prune},reconstruct,{AFTER}",
     }
-    if given.only_pruned:  # type: ignore[attr-defined]
+    if given.only_pruned:
         del pipelines["pruned, reconstructed"]
     found = [_original(subject)] + [_make(subject, name, passes, folder) for name, passes in pipelines.items()]
     first, macs = found[0], found[1].macs  # as the file stands, the sizes of paddings are computed, and MACs not known
     latencies: list[Ratio | None] = [None] * len(found)
-    if not given.no_latency:  # type: ignore[attr-defined]
-        noise, *others = _latency([first, *found], subject, float(given.seconds))  # type: ignore[attr-defined]
+    if not given.no_latency:
+        noise, *others = _latency([first, *found], subject, float(given.seconds))
         latencies = [noise, *others]
         report.notes.append(f"{subject.name}: the original beside itself takes {noise} times as long")
     for made, ratio in zip(found, latencies, strict=True):
