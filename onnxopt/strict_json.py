@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 
-def dumps(value: Any) -> str:
-    """The JSON text of dicts, lists, tuples, strings, numbers, None and paths, indented by two.
+def dumps(value: Any, *, compact: bool = False) -> str:
+    """The JSON text of dicts, lists, tuples, strings, numbers, None and paths, indented by two; `compact`: in one line.
 
     Raises:
         TypeError: There is something else in it.
     """
-    return json.dumps(_plain(value), indent=2, allow_nan=False)
+    style: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
+    return json.dumps(_plain(value), allow_nan=False, **style)
 
 
 def _plain(value: Any) -> Any:

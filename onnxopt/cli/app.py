@@ -14,6 +14,7 @@ from onnxopt.cli.diff import diff
 from onnxopt.cli.inspect import inspect
 from onnxopt.cli.passes import passes
 from onnxopt.cli.reduce import reduce
+from onnxopt.cli.report import report
 from onnxopt.cli.run import run
 from onnxopt.cli.sensitivity import sensitivity
 from onnxopt.cli.verify import verify
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, passes, backends, inspect, diff, verify, sensitivity, bisect, reduce):
+for command in (run, passes, backends, inspect, diff, report, verify, sensitivity, bisect, reduce):
     app.command(no_args_is_help=command not in (passes, backends))(command)
 
 

@@ -121,6 +121,15 @@ def run(
             help="Write the graph after every pass here.", metavar="DIR", rich_help_panel=_WATCH, readable=False
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page that shows the graph before and after every pass.",
+            metavar="HTML",
+            rich_help_panel=_WATCH,
+            readable=False,
+        ),
+    ] = None,
 ) -> None:
     """Push a model through passes, proving each on data, and write what comes out."""
     from onnxopt.api import RunRequest, verification
@@ -136,9 +145,9 @@ def run(
     recipe, dims = asked.recipe, asked.dims
     emissions = [Emission.parse(text) for text in emit or ()]
     emitted = (emission.path for emission in emissions if not (emission.backend.folder and emission.path.is_dir()))
-    given.require_writable(output, save_ranges, save_masks, *emitted)
+    given.require_writable(output, save_ranges, save_masks, report, *emitted)
     progress = Progress()
-    watching = Watching(timing, print_before, print_after, print_changed, explain, snapshots, check_claims)
+    watching = Watching(timing, print_before, print_after, print_changed, explain, snapshots, check_claims, report)
     instruments = watching.instruments(recipe.pipeline, dims, progress, to_stderr=json)
     samples = asked.samples(recipe)
     given.require_other_data(eval_data, asked.data or recipe.data)
@@ -161,7 +170,8 @@ def run(
         guard=LatencyGuard(samples, dims) if guard_latency else None,
     )
     with progress:
-        result = request.run()
+        with watching.reporting_failure(request.source, recipe.pipeline):
+            result = request.run()
         summary = watching.summary(result)
         if judged is not None:
             simulated = is_simulated(request.target)
@@ -173,9 +183,10 @@ def run(
             _save_ranges(result, save_ranges)
         if save_masks is not None:
             _save_masks(result, save_masks)
+        watching.write_report(summary)
         artifacts = result.write(output, emissions, summary.about(), evaluation)
     made = [path for artifact in artifacts for path in (artifact.path, *artifact.more)]
-    written = [path for path in (output, *made, save_ranges, save_masks) if path is not None]
+    written = [path for path in (output, *made, save_ranges, save_masks, report) if path is not None]
     tell(summary, json=json, timing=timing, explain=explain or (), written=written)
     for artifact in artifacts:
         for line in artifact.notes:

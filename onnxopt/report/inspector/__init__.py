@@ -1,0 +1,1 @@
+"""The inspector: one page that shows the graph before and after every pass."""
