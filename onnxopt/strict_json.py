@@ -15,8 +15,12 @@ def dumps(value: Any, *, compact: bool = False) -> str:
     Raises:
         TypeError: There is something else in it.
     """
-    style: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
-    return json.dumps(_plain(value), allow_nan=False, **style)
+    if not compact:
+        return json.dumps(_plain(value), indent=2, allow_nan=False)
+    try:  # a document of millions of entries, in which there is most often nothing to make plain
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError):
+        return json.dumps(_plain(value), allow_nan=False, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:

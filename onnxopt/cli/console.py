@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
+_MARKED = {"+": "green", "-": "red", "~": "yellow", "@": "cyan", "/": "bold"}
+"""Colours of the lines of a diff, and of the headings `// changed by`."""
 _WIDTH = 100
 """Columns where the output is no terminal."""
 
@@ -49,6 +51,20 @@ def print_text(text: str) -> None:
 def tell_text(text: str) -> None:
     """Plain lines on stderr."""
     _write(sys.stderr, text if text.endswith("\n") else text + "\n")
+
+
+def print_changes(text: str, *, to_stderr: bool = False) -> None:
+    """Lines of which some begin with `+`, `-`, `~` or `@`: coloured by that on a terminal."""
+    from rich.text import Text
+
+    out = console(to_stderr=to_stderr)
+    if not out.is_terminal or out.no_color:
+        (tell_text if to_stderr else print_text)(text)
+        return
+    with out.capture() as captured:
+        for line in text.removesuffix("\n").split("\n"):
+            out.print(Text(line, _MARKED.get(line[:1], "")), soft_wrap=True)
+    _write(sys.stderr if to_stderr else sys.stdout, captured.get())
 
 
 def warn(lines: Sequence[str]) -> None:

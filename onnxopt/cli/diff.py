@@ -22,7 +22,7 @@ def diff(
 ) -> None:
     """Say what differs between two models: nodes, weights and by how much, inputs, outputs, metadata."""
     from onnxopt import ir
-    from onnxopt.cli.console import note, print_json, print_text
+    from onnxopt.cli.console import note, print_changes, print_json, print_text
 
     given.exclusive(text=text, json=json)
     given.require_writable(html)
@@ -33,7 +33,7 @@ def diff(
     elif found.is_empty:
         print_text("no difference")
     else:
-        print_text("\n".join(ir.unified(one, other)) if text else found.to_text())
+        print_changes("\n".join(ir.unified(one, other)) if text else found.to_text())
     if html is not None:
         from onnxopt.report.inspector.page import write_page
         from onnxopt.report.inspector.story import story_of_two

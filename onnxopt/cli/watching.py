@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from onnxopt.api import RunResult
-from onnxopt.cli.console import note, print_text, tell_text
+from onnxopt.cli.console import note, print_changes
 from onnxopt.cli.given import require_passes
 from onnxopt.cli.progress import Progress
 from onnxopt.errors import OnnxoptError
@@ -63,7 +64,7 @@ class Watching:
         found += [Claims()] if self.check_claims else []
         found += [self._recording] if self.report else []
         if before or after or self.print_changed:
-            write = progress.aside(tell_text if to_stderr else print_text)
+            write = progress.aside(partial(print_changes, to_stderr=to_stderr))
             found.append(Printing(write, before, after, self.print_changed))
         return found + ([Snapshots(self.snapshots)] if self.snapshots else [])
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from onnxopt.report.encodings import encodings, encodings_table
 from onnxopt.report.node import declared, value_facts
+from onnxopt.report.origins import origins, origins_table
 from onnxopt.report.sparsity import is_worth_showing, sparsity, sparsity_table
 from onnxopt.report.text import cell, empty_table, shown
 from onnxopt.report.units import amount, size
@@ -23,7 +25,7 @@ _VALUES = 12
 
 
 def inspection(graph: ir.Graph, dims: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """Inputs, outputs, opsets, operators, costs, the largest weights, and the zeros in those of layers.
+    """Inputs, outputs, opsets, operators, costs, the largest weights, zeros of layers, encodings, who made nodes.
 
     Raises:
         BadOption: `dims` names a dimension that the model does not have.
@@ -50,6 +52,8 @@ def inspection(graph: ir.Graph, dims: Mapping[str, int] | None = None) -> dict[s
             for weight in largest
         ],
         "sparsity": sparsity(graph),
+        "quantization": encodings(graph),
+        "provenance": origins(graph),
         "metadata": {entry.key: entry.value for entry in graph.model.metadata_props},
         "doc_string": graph.model.doc_string or graph.doc_string,
     }
@@ -63,6 +67,10 @@ def inspection_view(model: str, facts: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_head(facts), "", _operators(facts["costs"])]
     if facts["largest_weights"]:
         parts += ["", _weights(facts["largest_weights"])]
+    if facts["quantization"]:
+        parts += ["", encodings_table(facts["quantization"])]
+    if facts["provenance"]["passes"]:
+        parts += ["", origins_table(facts["provenance"])]
     if is_worth_showing(facts["sparsity"]):
         parts += ["", sparsity_table(facts["sparsity"])]
     return Panel(Group(*parts), title=cell(model, "bold", 80), title_align="left", expand=False, padding=(1, 2))

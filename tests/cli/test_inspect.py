@@ -131,3 +131,15 @@ def test_names_are_whole_in_json(onnxopt: Command) -> None:
     hostile_model(Path("m.onnx"))
     assert onnxopt("inspect", "m.onnx", "--json").json()["inputs"][0]["name"] == "[red]"
     assert onnxopt("run", "m.onnx", "-O1", "--verify", "--json").json()["verified"][-1]["worst"]["output"] == "[/y]"
+
+
+def test_a_quantized_model_tells_its_encodings_and_who_made_its_nodes(onnxopt: Command, tmp_path: Path) -> None:
+    folder = Path(__file__).parents[2] / "fixtures" / "digits_mobilenet"
+    quantized = ("--passes", "fuse-conv-bn,quantize", "--data", folder / "calibration.npz", "--no-verify")
+    assert onnxopt("run", folder / "digits_mobilenet.onnx", *quantized, "-o", "q.onnx").code == 0
+    facts = onnxopt("inspect", "q.onnx", "--json").json()
+    assert {row["dtype"] for row in facts["quantization"]} == {"uint8", "int8", "int32"}
+    assert facts["provenance"]["passes"]["fuse-conv-bn"] == 26
+    shown = onnxopt("inspect", "q.onnx").out
+    assert "made or changed by" in shown
+    assert "per channel, axis 0" in shown

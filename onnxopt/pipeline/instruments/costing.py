@@ -43,12 +43,18 @@ class Costing(Instrument):
         self.last = costs_with(graph, self.dims)
 
 
-def costs_with(graph: ir.Graph, dims: Mapping[str, int]) -> Costs:
-    """The costs of a graph. Sizes of dimensions that only stand in an expression, as in `past + 1`, do not count."""
+def costs_with(graph: ir.Graph, dims: Mapping[str, int], *, infer: bool = True) -> Costs:
+    """The costs of a graph. Sizes of dimensions that only stand in an expression, as in `past + 1`, do not count.
+
+    Args:
+        graph: A main graph.
+        dims: Sizes of symbolic dimensions.
+        infer: Infer the shapes that are not declared.
+    """
     from onnxopt.ir.costs import costs
 
     known = symbols(graph)
-    return costs(graph, {symbol: size for symbol, size in dims.items() if symbol in known})
+    return costs(graph, {symbol: size for symbol, size in dims.items() if symbol in known}, infer=infer)
 
 
 def symbols(graph: ir.Graph) -> set[str]:

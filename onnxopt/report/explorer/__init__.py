@@ -1,0 +1,1 @@
+"""Passes tried on an open graph, and undone."""
