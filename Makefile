@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types sweep bench package clean
+.PHONY: docs demo test lint types sweep bench package clean
 
 # One stamp for each kind of installation, so that a second `make` starts at once.
 $(VENV)/stamp-run: pyproject.toml
@@ -13,6 +13,10 @@ $(VENV)/stamp-run: pyproject.toml
 
 $(VENV)/stamp-dev: $(VENV)/stamp-run
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+$(VENV)/stamp-docs: $(VENV)/stamp-dev
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $@
 
 $(VENV)/stamp-bench: $(VENV)/stamp-dev
@@ -38,6 +42,9 @@ sweep: $(VENV)/stamp-dev  ## The slow tests, which `make test` leaves out.
 
 bench: $(VENV)/stamp-bench  ## What measures us; see benchmarks/README.md.
 	$(BIN)/python benchmarks/all.py
+
+docs: $(VENV)/stamp-docs  ## The documentation, as a site in dist/site.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 package: $(VENV)/stamp-dev  ## The wheel, built from the sdist, installed into an empty environment.
 	rm -rf dist

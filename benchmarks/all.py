@@ -36,6 +36,7 @@ SCRIPTS = (
     "pruning",
     "pruning_channels",
     "trees",
+    "frontends",
     "qnn",
     "qnn_nodes",
     "qnn_kit",

@@ -12,28 +12,25 @@ onnxruntime too.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 import onnxruntime
 from conformance_cases import disagreement
 from conformance_engines import run_in_onnxruntime
 from onnx import ModelProto
 from qnn_node_models import SAMPLE, NodeModel, fault, node_models, sample
-from reporting import Report, aligned, arguments, tick
+from reporting import Report, arguments, keep, tick
 
 import onnxopt
 from onnxopt import ir
 from onnxopt.backends.qnn.htp import Attempt, attempt
 from onnxopt.backends.qnn.soc import find
 
-RESULTS = Path(__file__).parent / "results"
 OK, MISMATCH, REFUSED, CRASH, FAULT = "ok", "mismatch", "refused", "crash", "FAULT"
 _PASSES = "O2,legalize-qnn,O2"
 _PATIENCE = 60.0
@@ -77,18 +74,10 @@ def main() -> None:
     report = _report(outcomes, len(qualifying), given.soc)
     report.notes.append(f"{time.perf_counter() - start:.0f} s, {given.processes} at a time")
     if not given.only and not given.every:
-        _keep(report)
+        keep(
+            report, f"onnxruntime {onnxruntime.__version__}, onnxruntime-qnn {version('onnxruntime-qnn')}", "qnn_nodes"
+        )
     report.print_and_exit(as_json=given.json)
-
-
-def _keep(report: Report) -> None:
-    """Write what a whole run found where it is kept."""
-    head = f"onnxruntime {onnxruntime.__version__}, onnxruntime-qnn {version('onnxruntime-qnn')}"
-    verdict = f"{'holds' if report.holds else 'DOES NOT HOLD'}: {report.headline}"
-    lines = [head, "", report.claim, "", aligned(report.rows), *report.notes, "", verdict]
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "qnn_nodes.txt").write_text("\n".join(lines) + "\n")
-    (RESULTS / "qnn_nodes.json").write_text(json.dumps({"versions": head, **asdict(report)}, indent=1) + "\n")
 
 
 def _both(model: NodeModel, soc: int) -> Outcome:

@@ -6,8 +6,11 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass
@@ -47,6 +50,15 @@ class Report:
                 print(f"  {note}")
             print(f"\n{'holds' if self.holds else 'DOES NOT HOLD'}: {self.headline}")
         sys.exit(not self.holds)
+
+
+def keep(report: Report, versions: str, name: str) -> None:
+    """Write what a whole run found where it is kept: results/NAME.txt and .json."""
+    verdict = f"{'holds' if report.holds else 'DOES NOT HOLD'}: {report.headline}"
+    lines = [versions, "", report.claim, "", aligned(report.rows), *report.notes, "", verdict]
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps({"versions": versions, **asdict(report)}, indent=1) + "\n")
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

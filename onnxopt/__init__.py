@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnxopt.api import RunResult, run
+    from onnxopt.engine import build_engine
+    from onnxopt.frontends import lower
     from onnxopt.pipeline.base import Context, Pass, Preserves
+    from onnxopt.runtime.batching import Batcher
 
-__all__ = ["Context", "Pass", "Preserves", "RunResult", "run"]
+__all__ = ["Batcher", "Context", "Pass", "Preserves", "RunResult", "build_engine", "lower", "run"]
 
 _HOMES = {
+    "Batcher": "onnxopt.runtime.batching",
     "Context": "onnxopt.pipeline.base",
     "Pass": "onnxopt.pipeline.base",
     "Preserves": "onnxopt.pipeline.base",
     "RunResult": "onnxopt.api",
+    "build_engine": "onnxopt.engine",
+    "lower": "onnxopt.frontends",
     "run": "onnxopt.api",
 }
 

@@ -17,6 +17,7 @@ from onnxopt.pipeline.instruments.verify import Verified, Verify
 from onnxopt.pipeline.latency_guard import LatencyGuard
 from onnxopt.pipeline.manager import Instrument, Manager, PassRun
 from onnxopt.pipeline.pipeline import Pipeline
+from onnxopt.pipeline.preparing import emit
 from onnxopt.pipeline.recipe import Recipe
 from onnxopt.pipeline.reproducer import flags, write_reproducer
 from onnxopt.pipeline.source import Source
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from onnxopt import ir
     from onnxopt.data import DataSet
+    from onnxopt.report.inspector.inline import Report
+    from onnxopt.report.inspector.recording import Recording
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,6 +55,27 @@ class RunResult:
     """Nodes of the input model, all scopes."""
     latency: LatencyGuard | None = None
     """What was measured; None where that was not asked for."""
+    recording: Recording | None = None
+    """What the report shows of every pass; None where it was not asked for."""
+
+    def report(self, path: str | Path | None = None) -> Report:
+        """The page that shows the graph before and after every pass; a notebook shows it inline.
+
+        Every pass is in it where the run was asked to `record`; else only the graphs before the first and after the
+        last.
+
+        Args:
+            path: Where to write it too.
+
+        Raises:
+            OnnxoptError: It cannot be written.
+        """
+        from onnxopt.report.inspector.inline import report_of
+
+        made = report_of(self)
+        if path is not None:
+            made.save(path)
+        return made
 
     def save(self, path: str | Path) -> None:
         """Write the graph as an ONNX model, atomically.
@@ -79,14 +103,10 @@ class RunResult:
             CheckFailed: A target's engine gives other outputs than onnxruntime.
             OnnxoptError: A target refuses the graph, or it cannot be written.
         """
-        given = {"input": {"model": self.source.name, "sha256": self.source.sha256()}} if emissions else {}
+        told = {"input": {"model": self.source.name, "sha256": self.source.sha256()}, **about} if emissions else {}
         if output is not None:  # the hash is taken: this may be the input itself
             self.save(output)
-        own = self.context.data
-        return [
-            emission.write(self.graph, {**given, **about}, own if data is None or emission.backend.calibrates else data)
-            for emission in emissions
-        ]
+        return [emit(self.graph, each, self.context, told, data, verifies=bool(self.verified)) for each in emissions]
 
     def __repr__(self) -> str:
         from onnxopt.report.summary import headline
@@ -197,6 +217,7 @@ def run(
     provenance: bool = True,
     guard_latency: bool = False,
     reproducer: str | Path | None = None,
+    record: bool = False,
 ) -> RunResult:
     """Push a model through a pipeline of passes.
 
@@ -214,6 +235,7 @@ def run(
         provenance: Tell in the metadata of each changed node what it was made of, and by which rewrites.
         guard_latency: Measure the model in onnxruntime round each pass, and take back what makes it slower.
         reproducer: A folder for the reproducer that a failing pass leaves.
+        record: Keep what changed at every pass, for `report`.
 
     Raises:
         BadModel, BadData, BadPipeline, BadOption: What was given cannot be used.
@@ -225,19 +247,27 @@ def run(
     chosen = recipe.data if data is None else data
     fixed = recipe.pipeline.fixed_dims()
     samples = open_samples(source, chosen, fixed) if isinstance(chosen, (str, Path)) else chosen
-    return RunRequest(
+    recording = _recording(dims or {}) if record else None
+    result = RunRequest(
         source,
         recipe.pipeline,
         samples,
         recipe.target if target is None else target,
         limit,
         verification(samples, verify, verify_each, dims or {}),
-        instruments,
+        [*([] if recording is None else [recording]), *instruments],
         recipe.plugins,
         None if reproducer is None else Path(reproducer),
         provenance=provenance,
         guard=LatencyGuard(samples, dims or {}) if guard_latency else None,
     ).run()
+    return result if recording is None else replace(result, recording=recording)
+
+
+def _recording(dims: Mapping[str, int]) -> Recording:
+    from onnxopt.report.inspector.recording import Recording
+
+    return Recording(dims)
 
 
 def verification(data: DataSet | None, at_end: bool | None, each: bool, dims: Mapping[str, int]) -> Verify | None:

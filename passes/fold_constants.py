@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from onnx import TensorProto
 
 from onnxopt import ir
-from onnxopt.folding.candidates import constant_of, find, free_initializers, shape_questions, takes_initializers
+from onnxopt.folding.candidates import find, shape_questions, takes_initializers
+from onnxopt.folding.constant_nodes import detach, make_initializers, to_initializer
 from onnxopt.folding.evaluation import Evaluation
 from onnxopt.folding.facts import Facts
 from onnxopt.folding.flattening import Flattening
@@ -17,7 +18,6 @@ from onnxopt.folding.proven_shapes import answer
 from onnxopt.folding.sizing import Sizing
 from onnxopt.ir.proven import ProvenShapes
 from onnxopt.ir.schema import find_schema
-from onnxopt.ir.values import Array, Values
 from onnxopt.pipeline.base import Context, Pass, describe
 
 _MEMORY = 128 << 20
@@ -49,7 +49,7 @@ class FoldConstants(Pass):
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed."""
         changed = ir.sort(graph)
-        changed |= _make_initializers(graph, ctx)
+        changed |= make_initializers(graph, lambda node: _allow(node, ctx), ctx.refuse)
         if changed:
             ctx.forget()
         failed: dict[ir.Node, str] = {}
@@ -63,40 +63,11 @@ class FoldConstants(Pass):
         return changed
 
 
-def _make_initializers(graph: ir.Graph, ctx: Context) -> bool:
-    """Turn the outputs of Constant nodes into initializers, wherever nodes read them and no graph gives them out."""
-    with ir.edit(graph) as edit:
-        for scope in (graph, *graph.subgraphs(recursive=True)):
-            if not takes_initializers(scope, graph):
-                continue
-            for node in scope.nodes:
-                tensor = node.outputs[0] if node.is_op("Constant") else None
-                if tensor is None or not tensor.outputs or edit.is_output(tensor):
-                    continue
-                value = constant_of(node)
-                if value is None:
-                    ctx.refuse("a sparse value stays a Constant node", node)
-                elif ctx.allow("Constant node made an initializer", node):
-                    _detach(tensor, edit)
-                    _to_initializer(tensor, value._values, graph)
-                    edit.remove(node)
-                    ctx.count("Constant nodes made initializers")
-    return edit.changed
-
-
-def _to_initializer(tensor: ir.Variable, value: Array | Values, main: ir.Graph) -> None:
-    constant = tensor.to_constant(value)
-    if not free_initializers(main):  # it belongs to the main graph, though only a body may read it
-        main.constants.append(constant)
-        main.listed.setdefault(constant.name)
-
-
-def _detach(tensor: ir.Tensor, edit: ir.Edit) -> None:
-    """Take a tensor off its producer; a declaration that may be stale goes, unless it is the interface."""
-    producer = tensor.producer
-    producer.outputs[[output is tensor for output in producer.outputs].index(True)] = ir.Variable.empty()
-    if not edit.is_output(tensor):
-        tensor.info = None
+def _allow(node: ir.Node, ctx: Context) -> bool:
+    if not ctx.allow("Constant node made an initializer", node):
+        return False
+    ctx.count("Constant nodes made initializers")
+    return True
 
 
 class _Attempt:
@@ -191,12 +162,12 @@ class _Attempt:
             return
         for tensor in used:
             value = self.facts.read(tensor)
-            _detach(tensor, edit)
+            detach(tensor, edit)
             if edit.is_output(tensor) or not takes_initializers(self.candidates.scope_of[node], self.graph):
                 attrs = {"value": ir.Constant("", value)}
                 edit.insert_before(node, ir.Node("Constant", node.name, attrs, outputs=[tensor]))
             else:
-                _to_initializer(tensor, value, self.graph)
+                to_initializer(tensor, value, self.graph)
         edit.remove(node)
         self.ctx.count("nodes folded")
         self.ctx.count("constants made", len(used))

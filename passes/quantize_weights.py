@@ -22,26 +22,31 @@ _BLOCK, _PALETTE_BITS = 32, 4
 _SINCE = 10
 """The opset that DequantizeLinear came with."""
 _AXIS_SINCE, _FLOAT16_SINCE, _FOUR_BITS_SINCE = 13, 19, 21
+_FLOAT8_SINCE = 19
 _WRITES_ZERO = ("tensorrt",)
 """Targets for which a zero point of 0 has to be written."""
 _FINDS_PALETTES = ("coreml",)
 """Targets whose writer makes a palette of any weight of few values: there the weight itself is the place for them."""
+_STORES_TABLES = ("coreml",)
+"""Targets that store what DequantizeLinear makes of any constant as its integers, gather no integers of 8 bits, and
+have tables that are added, such as of positions, as large as weights."""
 
 
 @dataclass(frozen=True)
 class QuantizeWeights(Pass):
     """Store weights in fewer bits, and compute in float as before: a smaller file, no calibration data.
 
-    `int8` and `int4` become DequantizeLinear of an initializer of integers, symmetric (0 stays 0): a scale for each
-    output channel, or for each block of inputs. `palette` has a table of 2^bits values a weight, found by k-means, and
-    becomes Gather of it (by uint8, or uint4 where 4 bits are enough and the opset has them); for coreml, which finds
-    palettes by itself, the weight becomes those values.
+    `int8`, `int4` and `fp8` become DequantizeLinear of an initializer, symmetric (0 stays 0): a scale for each output
+    channel, or, of integers, for each block of inputs. `palette` has a table of 2^bits values a weight, found by
+    k-means, and becomes Gather of it (by uint8, or uint4 where 4 bits are enough and the opset has them); for coreml,
+    which finds palettes by itself, the weight becomes those values.
 
     Weights of Conv, ConvTranspose, Gemm, MatMul, GRU, LSTM, RNN and tables of Gather, in every scope; float32 and
-    float16. A table that only Gather reads, in int8, is dequantized behind the Gather: row by row. Left alone, with the
+    float16; for coreml also tables of Add. A table that only Gather reads, in int8, is dequantized behind the Gather:
+    row by row (for coreml before it, where its integers are what is stored). Left alone, with the
     reason: what would not become smaller, what holds NaN or infinities, what somebody reads who was excluded. int4 and
-    blocks need opset 21, scales per channel 13: an error says so. One weight is in memory at a time, and the integers
-    that were made of those before.
+    blocks need opset 21, fp8 19, scales per channel 13: an error says so. One weight is in memory at a time, and what
+    was made of those before.
 
     onnxruntime dequantizes at every run: this saves bytes, not time (see `quantize` and `quantize-dynamic`).
     """
@@ -49,8 +54,8 @@ class QuantizeWeights(Pass):
     preserves: ClassVar[Preserves] = Preserves.ACCURACY
     needs: ClassVar[tuple[str, ...]] = OPERATORS
 
-    type: Literal["int8", "int4", "palette"] = "int8"
-    """How a weight is stored: integers of 8 or 4 bits, or places in a table."""
+    type: Literal["int8", "int4", "fp8", "palette"] = "int8"
+    """How a weight is stored: integers of 8 or 4 bits, float8 (E4M3FN), or places in a table."""
     bits: int | None = None
     """Of a palette: its table has 2^bits values, 2 to 8 bits; none: 4."""
     block: int | None = None
@@ -69,19 +74,26 @@ class QuantizeWeights(Pass):
             raise ValueError(f"bits is for palettes; {self.type} says its own")
         if self.bits is not None and not 2 <= self.bits <= 8:
             raise ValueError(f"bits takes 2 to 8, not {self.bits}")
-        if self.block is not None and (self.type == "palette" or self.block < 2):
+        if self.block is not None and (self.type in ("palette", "fp8") or self.block < 2):
             raise ValueError("block takes 2 or more, for int8 and int4")
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed. BadOption for an opset that is too old."""
         selection = Selection(self.include, self.exclude)
-        found = [(weight, selection.takes(weight)) for weight in layer_weights(graph)]
-        selection.require_matches(graph, "quantize-weights")
+        ops = (*OPERATORS, "Add") if ctx.target in _STORES_TABLES else OPERATORS
+        found = [(weight, selection.takes(weight)) for weight in layer_weights(graph, ops) if not _is_bias(weight)]
+        selection.require_matches(graph, "quantize-weights", ops)
         with ir.edit(graph) as edit:
             for weight, is_taken in found:
                 if is_taken and weight.constant.nbytes >= self.smallest:
                     _Storing(self, weight, edit, ctx).run()
         return edit.changed
+
+
+def _is_bias(weight: Weight) -> bool:
+    """Whether it is a vector that is only added, which costs little and is kept."""
+    is_added = all(node.is_op("Add") for node in weight.readers)
+    return is_added and sum(dim > 1 for dim in weight.constant.shape) < 2
 
 
 class _Storing:
@@ -144,6 +156,7 @@ class _Storing:
     def _require_opset(self) -> None:
         four = self.options.type == "int4" or self.block is not None
         needs = _FOUR_BITS_SINCE if four else _AXIS_SINCE if self.axis is not None else _SINCE
+        needs = max(needs, _FLOAT8_SINCE) if self.options.type == "fp8" else needs
         if self.options.type != "palette" and self.opset < needs:
             what = self.options.type + (" in blocks" if self.block else " per channel" if self.axis is not None else "")
             raise BadOption(f"quantize-weights: {what} needs opset {needs} and the model has {self.opset}; "
@@ -173,6 +186,7 @@ class _Storing:
         integers = ir.Constant(self.edit.fresh(f"{self.weight.name}_quantized"), stored.integers)
         inputs: list[ir.Tensor] = [scale, *self._zero_point(stored)]
         is_table = self.options.type == "int8" and not self.block and all(n.is_op("Gather") for n in self.readers)
+        is_table = is_table and self.ctx.target not in _STORES_TABLES
         for readers in self._by_scope():
             if is_table and self.axis in (None, 1):
                 for gather in readers:

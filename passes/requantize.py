@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxopt import ir
 from onnxopt.errors import CheckFailed
+from onnxopt.ir.known import known_value
 from onnxopt.ir.values import Array
 from onnxopt.linear.match import constant_of
 from onnxopt.pipeline.base import Context, Pass, describe
@@ -34,13 +35,15 @@ class _Wanted:
     float_biases: bool = False
     written: bool = False
     """Whether a zero point of 0 has to be written."""
+    scalars: bool = False
+    """Whether the one scale of an activation has to be a scalar, and no list of one."""
 
 
 _WANTED = {
     "onnx": _Wanted(),
     "qnn": _Wanted(activations="uint8"),
     "qnn-kit": _Wanted(activations="uint8"),
-    "tensorrt": _Wanted("int8", "int8", only_zero=True, float_biases=True, written=True),
+    "tensorrt": _Wanted("int8", "int8", only_zero=True, float_biases=True, written=True, scalars=True),
     "coreml": _Wanted("int8", "int8", only_zero=True, float_biases=True),
     "coreml-kit": _Wanted("int8", "int8", only_zero=True, float_biases=True),
 }
@@ -51,7 +54,8 @@ class Requantize(Pass):
     """Fit a quantized model (QuantizeLinear, DequantizeLinear) to another target, where no bit of its outputs changes.
 
     For tensorrt and coreml: a bias of int32 becomes float; activations and weights of uint8 with the zero point 128
-    become int8 with 0; tensorrt has a zero point that is left out written. For qnn: activations of int8 become uint8,
+    become int8 with 0; tensorrt has a zero point that is left out written, and the scale of an activation as a scalar,
+    since its builder takes a list of one for scales of channels. For qnn: activations of int8 become uint8,
     their zero points 128 more. For onnx (or no target) all is as it should be.
 
     Refused, with the reason: other zero points where the target takes 0 only; scales or zero points that are computed;
@@ -94,8 +98,10 @@ class _Retargeting:
         self.was_stopped = False
         """Whether a rewrite was not allowed."""
         self._moved: dict[ir.Tensor, ir.Constant] = {}
+        self._scalars: dict[ir.Tensor, ir.Constant] = {}
 
     def run(self) -> None:
+        activations = list(self.facts.activations)
         groups: defaultdict[ir.Tensor, list[Coding]] = defaultdict(list)
         for one in self.facts.codings:
             if one.node in self.facts.bias_nodes:
@@ -108,6 +114,9 @@ class _Retargeting:
         if self.wanted.written:
             for one in self.facts.codings:
                 self._write_zero(one)
+        if self.wanted.scalars:
+            for one in activations:
+                self._make_scalar(one)
 
     def _allow(self, what: str, node: ir.Node) -> bool:
         allowed = self.ctx.allow(what, node)
@@ -215,6 +224,19 @@ class _Retargeting:
                 self._add_zero(one, np.zeros(self._zeros(one), np.int8))
                 if one.is_quantize:
                     node.attrs.pop("output_dtype", None)
+
+    def _make_scalar(self, one: Coding) -> None:
+        """The scale and the zero point of an activation: what is of shape [1] is made of shape []."""
+        known = {index: known_value(tensor) for index, tensor in enumerate(one.node.inputs) if index}
+        lists = {index: value for index, value in known.items() if value is not None and value.shape == (1,)}
+        if 1 in lists and self._allow("a scale of shape [1] becomes a scalar", one.node):
+            for index, value in lists.items():
+                tensor = one.node.inputs[index]
+                if tensor not in self._scalars:
+                    scalar = np.asarray(value).reshape(())
+                    self._scalars[tensor] = ir.Constant(self.edit.fresh(f"{tensor.name}_scalar"), scalar)
+                self.edit.replace_input(one.node, index, self._scalars[tensor])
+                self._remove_unread(tensor.producer)
 
     def _add_zero(self, one: Coding, values: Array) -> None:
         tensor = ir.Constant(self.edit.fresh(f"{one.node.inputs[1].name}_zero_point"), values)

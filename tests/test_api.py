@@ -22,7 +22,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_the_package_offers() -> None:
-    assert set(onnxopt.__all__) == {"Context", "Pass", "Preserves", "RunResult", "run"}
+    assert set(onnxopt.__all__) == {"Batcher", "Context", "Pass", "Preserves", "RunResult", "build_engine", "run"}
     assert all(hasattr(onnxopt, name) for name in onnxopt.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'rnu'"):
         _ = onnxopt.rnu

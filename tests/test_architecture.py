@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"errors"}, {"atomic", "strict_json"}, {"ir"}, {"data"}, {"runtime"}, {"folding"}, {"linear", "opsets"},
     {"layout", "activations"}, {"pipeline"}, {"rules", "quantization", "pruning", "factorizing", "trees"},
-    {"passes", "backends"}, {"report"}, {"api", ""}, {"cli"}, {"__main__"},
+    {"passes", "backends", "frontends"}, {"report"}, {"api", ""}, {"engine"}, {"cli"}, {"__main__"},
 ]  # fmt: skip
 """Each may import those before it, and itself. The empty name is the package: onnxopt/__init__.py."""
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from onnxopt.backends.qnn.digest import sha256_of
-from onnxopt.backends.qnn.htp import TIMEOUT, WRAPPER, run_context
-from onnxopt.backends.qnn.place import working_folder
+from onnxopt.backends.qnn.htp import PREFIX, TIMEOUT, WRAPPER, run_context
 from onnxopt.backends.qnn.wrapper import write_wrapper
 from onnxopt.data import DataSet, Feeds, ValueSpec
 from onnxopt.data.scoring import Metric
 from onnxopt.errors import BadModel, CheckFailed
 from onnxopt.pipeline.sidecar import read_sidecar, sidecar_path
 from onnxopt.runtime.ahead import Ahead
+from onnxopt.runtime.digest import sha256_of
 from onnxopt.runtime.evaluation import Accuracy, Subject
 from onnxopt.runtime.evaluation import evaluate as judge
+from onnxopt.runtime.working_folder import working_folder
 
 _PATIENCE = 60.0
 """Seconds that a batch may take, besides the usual time of a child."""
@@ -32,7 +32,7 @@ def evaluate(
 ) -> Accuracy:
     """As `Backend.evaluate`."""
     facts, binary = _context_of(artifact)
-    with working_folder() as place:
+    with working_folder(PREFIX) as place:
         write_wrapper(place / WRAPPER, facts["context_binary"], _BINARY)
         (place / _BINARY).symlink_to(binary.resolve())
         batch = _batch(facts["context_binary"]["inputs"], data)

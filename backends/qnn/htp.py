@@ -14,10 +14,12 @@ from onnx import ModelProto
 
 from onnxopt import ir
 from onnxopt.backends.qnn.installed import require_installed
-from onnxopt.backends.qnn.place import working_folder
 from onnxopt.backends.qnn.trace import Refusal, refusals
 from onnxopt.runtime.child import ChildFailed, run_in_child
+from onnxopt.runtime.working_folder import working_folder
 
+PREFIX = "onnxopt-qnn-"
+"""Of the names of working folders."""
 Feeds: TypeAlias = Mapping[str, npt.NDArray[Any]]
 Outputs: TypeAlias = dict[str, npt.NDArray[Any]]
 TIMEOUT = 600.0
@@ -97,7 +99,7 @@ def attempt(
     require_installed()
     several = [feeds] if isinstance(feeds, Mapping) else list(feeds or ())
     graph = _graph(model)
-    with working_folder() if folder is None else nullcontext(folder) as place:
+    with working_folder(PREFIX) if folder is None else nullcontext(folder) as place:
         _save_named(graph, place / MODEL)
         found = _child(place, _BUILD, soc, several, timeout, compile_context=compile_context)
         found = _judged(found, place)

@@ -13,11 +13,9 @@ from typing import Any
 from onnxopt import ir
 from onnxopt.atomic import replacing
 from onnxopt.backends.qnn.built import Built, built_in
-from onnxopt.backends.qnn.digest import sha256_of
 from onnxopt.backends.qnn.dlc import inspect_dlc
-from onnxopt.backends.qnn.htp import CONTEXT, DLC, WRAPPER, Attempt, attempt
+from onnxopt.backends.qnn.htp import CONTEXT, DLC, PREFIX, WRAPPER, Attempt, attempt
 from onnxopt.backends.qnn.installed import PACKAGE
-from onnxopt.backends.qnn.place import working_folder
 from onnxopt.backends.qnn.refusing import hopeless, problems_of, suspicion, unfit
 from onnxopt.backends.qnn.soc import Soc
 from onnxopt.backends.qnn.wrapper import read_wrapper
@@ -25,8 +23,10 @@ from onnxopt.data import DataSet
 from onnxopt.errors import CheckFailed, OnnxoptError
 from onnxopt.pipeline.backend import Artifact, Problem, Refused
 from onnxopt.runtime.agreement import Agreement
+from onnxopt.runtime.digest import sha256_of
 from onnxopt.runtime.executable import executable
 from onnxopt.runtime.trial import Trial
+from onnxopt.runtime.working_folder import working_folder
 
 NO_LATENCY = "this is the emulator's arithmetic; it says nothing of how fast a phone is"
 
@@ -52,7 +52,7 @@ class Job:
         """
         if found := hopeless(graph):
             return found
-        with working_folder() as place:
+        with working_folder(PREFIX) as place:
             return self._problems(attempt(graph, self.soc.id, None, self.timeout, folder=place), graph, place)
 
     def write(self, graph: ir.Graph, data: DataSet | None) -> Artifact:
@@ -65,7 +65,7 @@ class Job:
         """
         if found := hopeless(graph):
             raise Refused(found)
-        with working_folder() as place, executable(graph) as model:
+        with working_folder(PREFIX) as place, executable(graph) as model:
             trial = Trial.of(model, data, self.samples)
             done = attempt(graph, self.soc.id, trial.feeds, self.timeout, folder=place)
             if problems := self._problems(done, graph, place):

@@ -17,19 +17,19 @@ DIALECT = Dialect((*ACCELERATED, "GroupNormalization", "Mish"), ("attention", "m
 QUANTIZATION = QuantizationRules(
     activations=("int8",),
     weights=("int8",),
-    layers=("Conv", "ConvTranspose", "Gemm", "MatMul"),
+    layers=("Conv", "Gemm", "MatMul"),
     symmetric=True,
-    per_channel=("Conv", "ConvTranspose", "Gemm", "MatMul"),
+    per_channel=("Conv", "Gemm", "MatMul"),
     bias="float",
     shared=_SHARED,
     fused=("Clip", "Relu"),
-    residual=("Conv", "ConvTranspose"),
+    residual=("Conv",),
     products=False,
     vectors=False,
     first_channels=5,
 )
 """Symmetric int8 upon the inputs of layers, not their outputs; what the builder fuses stays whole.
 
-Anything else is refused, silently wrong or silently runs in float. Products of a row, first layers of few channels,
-normalizations and attention cores are better left in float.
+Anything else is refused, silently wrong or silently runs in float, as ConvTranspose does in RTX 1.7. Products of a row,
+first layers of few channels, normalizations and attention cores are better left in float.
 """

@@ -9,14 +9,18 @@ from typing import Annotated
 import typer
 
 from onnxopt.cli.backends import backends
+from onnxopt.cli.bench import bench
 from onnxopt.cli.bisect import bisect
 from onnxopt.cli.diff import diff
+from onnxopt.cli.explore import explore
 from onnxopt.cli.inspect import inspect
+from onnxopt.cli.lower import lower
 from onnxopt.cli.passes import passes
 from onnxopt.cli.reduce import reduce
 from onnxopt.cli.report import report
 from onnxopt.cli.run import run
 from onnxopt.cli.sensitivity import sensitivity
+from onnxopt.cli.sources import takes_sources
 from onnxopt.cli.verify import verify
 from onnxopt.errors import OnnxoptError
 
@@ -31,8 +35,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, passes, backends, inspect, diff, report, verify, sensitivity, bisect, reduce):
-    app.command(no_args_is_help=command not in (passes, backends))(command)
+COMMANDS = (run, lower, passes, backends, inspect, explore, diff, report, verify, bench, sensitivity, bisect, reduce)
+for command in COMMANDS:
+    app.command(no_args_is_help=command not in (passes, backends))(takes_sources(command))
 
 
 def _version(asked: bool) -> None:

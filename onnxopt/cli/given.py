@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 
 _INPUT, ACCURACY = "What goes in", "Accuracy"
 
+SOURCE = object()
+"""Marks an argument that is a model, or a source that is lowered to one (`cli.sources`)."""
 # `readable=False`: it is for ir.load to say what is wrong with a file, and an output need not be readable at all.
-ModelFile = Annotated[Path, typer.Argument(help="An ONNX model.", show_default=False, readable=False)]
+ModelFile = Annotated[
+    Path,
+    typer.Argument(help="An ONNX model, or what `lower` makes one of.", show_default=False, readable=False),
+    SOURCE,
+]
 Passes = Annotated[
     str | None,
     typer.Option(
@@ -78,6 +84,18 @@ Labels = Annotated[
     str | None,
     typer.Option(
         help="The array of the data with labels for top1, or targets.", metavar="NAME", rich_help_panel=ACCURACY
+    ),
+]
+Mlflow = Annotated[
+    str | None,
+    typer.Option(
+        help="Log parameters, metrics and files to this MLflow server; else to MLFLOW_TRACKING_URI.", metavar="URI"
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        help="Draw size, latency and accuracy here, as a PNG; needs the extra `plot`.", metavar="FILE", readable=False
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
@@ -156,9 +174,9 @@ def dims_of(texts: Sequence[str] | None) -> dict[str, int]:
 def samples_of(model: Path, data: str | None, pipeline: Pipeline | None = None) -> DataSet | None:
     """The calibration set named, for the inputs of a model as the pipeline will have them; None where none is."""
     from onnxopt.api import open_samples
-    from onnxopt.pipeline.source import Source
+    from onnxopt.cli.sources import source_of
 
-    return None if data is None else open_samples(Source.of(model), data, pipeline.fixed_dims() if pipeline else None)
+    return None if data is None else open_samples(source_of(model), data, pipeline.fixed_dims() if pipeline else None)
 
 
 def judging(

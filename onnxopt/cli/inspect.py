@@ -15,10 +15,11 @@ def inspect(
     model: Annotated[
         Path,
         typer.Argument(
-            help="An ONNX model, or an artifact that was emitted of one, such as a DLC.",
+            help="An ONNX model, what `lower` makes one of, or an artifact that was emitted of one, such as a DLC.",
             show_default=False,
             readable=False,
         ),
+        given.SOURCE,
     ],
     text: Annotated[bool, typer.Option("--text", help="Print the graph in ONNX's textual syntax.")] = False,
     node: Annotated[
@@ -28,12 +29,13 @@ def inspect(
     dim: given.Dims = None,
     json: given.Json = False,
 ) -> None:
-    """Show what a model is made of: inputs, outputs, operators, parameters, MACs, memory, zeros in the weights.
+    """Show what a model is made of: inputs, outputs, operators, parameters, MACs, memory, zeros, encodings, passes.
 
     Of an emitted artifact, such as a DLC: what the file itself tells, and what its sidecar does.
     """
     from onnxopt import ir
     from onnxopt.cli.console import print_json, print_text, print_view
+    from onnxopt.cli.sources import name_of
     from onnxopt.pipeline.backend import backend_of
     from onnxopt.pipeline.suggest import did_you_mean
     from onnxopt.report.artifact import artifact_facts, artifact_view
@@ -59,4 +61,4 @@ def inspect(
         print_json(found) if json else print_text(node_text(found))
     else:
         facts = inspection(graph, given.dims_of(dim))
-        print_json({"model": model, **facts}) if json else print_view(inspection_view(str(model), facts))
+        print_json({"model": name_of(model), **facts}) if json else print_view(inspection_view(name_of(model), facts))

@@ -80,10 +80,10 @@ def reduce(
     """
     from onnxopt.cli.console import print_json, print_text
     from onnxopt.cli.progress import Progress
+    from onnxopt.cli.sources import source_of
     from onnxopt.errors import BadOption
     from onnxopt.pipeline.reduction.delivery import deliver
     from onnxopt.pipeline.reduction.search import Reduction
-    from onnxopt.pipeline.source import Source
     from onnxopt.report.reduction import reduction_json, reduction_text
 
     model, recipe = asked.model, None
@@ -98,7 +98,7 @@ def reduce(
         raise BadOption(f"-o {output} is the model itself")
     with Progress() as progress:
         reduction = Reduction(
-            source=Source.of(model),
+            source=source_of(model),
             pipeline=recipe.pipeline if recipe else None,
             data=asked.samples(recipe),
             target=asked.target_of(recipe),

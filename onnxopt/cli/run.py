@@ -130,25 +130,39 @@ def run(
             readable=False,
         ),
     ] = None,
+    stages: Annotated[
+        bool,
+        typer.Option(
+            "--stages",
+            help="Measure size, latency and the metric after each pass or preset that is named.",
+            rich_help_panel=_WATCH,
+        ),
+    ] = False,
+    plot: given.Plot = None,
+    mlflow: given.Mlflow = None,
 ) -> None:
     """Push a model through passes, proving each on data, and write what comes out."""
     from onnxopt.api import RunRequest, verification
     from onnxopt.cli.console import note
     from onnxopt.cli.progress import Progress
-    from onnxopt.cli.told import tell
+    from onnxopt.cli.sources import source_of
+    from onnxopt.cli.staging import Staging
+    from onnxopt.cli.told import record, tell
+    from onnxopt.cli.tracking import Tracking
     from onnxopt.cli.watching import Watching
     from onnxopt.pipeline.backend import Emission
     from onnxopt.pipeline.latency_guard import LatencyGuard
-    from onnxopt.pipeline.source import Source
     from onnxopt.runtime.evaluation import evaluate_graphs, is_simulated
 
     recipe, dims = asked.recipe, asked.dims
     emissions = [Emission.parse(text) for text in emit or ()]
     emitted = (emission.path for emission in emissions if not (emission.backend.folder and emission.path.is_dir()))
-    given.require_writable(output, save_ranges, save_masks, report, *emitted)
+    given.require_writable(output, save_ranges, save_masks, report, plot, *emitted)
+    staging, tracking = Staging(stages, plot), Tracking.of(mlflow)
     progress = Progress()
     watching = Watching(timing, print_before, print_after, print_changed, explain, snapshots, check_claims, report)
     instruments = watching.instruments(recipe.pipeline, dims, progress, to_stderr=json)
+    instruments += staging.instruments(recipe.pipeline)
     samples = asked.samples(recipe)
     given.require_other_data(eval_data, asked.data or recipe.data)
     evaluation = given.samples_of(asked.model, eval_data, recipe.pipeline)
@@ -156,7 +170,7 @@ def run(
     if judged is None and eval_data is not None:
         raise BadOption("--eval is for --metric, which is not given")
     request = RunRequest(
-        source=Source.of(asked.model),
+        source=source_of(asked.model),
         pipeline=recipe.pipeline,
         data=samples,
         target=asked.target_of(recipe),
@@ -169,12 +183,12 @@ def run(
         provenance=provenance,
         guard=LatencyGuard(samples, dims) if guard_latency else None,
     )
-    with progress:
+    simulated = is_simulated(request.target)
+    with staging, progress:
         with watching.reporting_failure(request.source, recipe.pipeline):
             result = request.run()
         summary = watching.summary(result)
         if judged is not None:
-            simulated = is_simulated(request.target)
             accuracy = evaluate_graphs(
                 result.source.load(), result.graph, *judged, progress.report, simulated=simulated
             )
@@ -185,12 +199,15 @@ def run(
             _save_masks(result, save_masks)
         watching.write_report(summary)
         artifacts = result.write(output, emissions, summary.about(), evaluation)
+        emitted_as = list(zip(emissions, artifacts, strict=True))
+        staging.measure(emitted_as, samples, dims, judged, progress.report, simulated=simulated)
     made = [path for artifact in artifacts for path in (artifact.path, *artifact.more)]
-    written = [path for path in (output, *made, save_ranges, save_masks, report) if path is not None]
-    tell(summary, json=json, timing=timing, explain=explain or (), written=written)
+    written = [path for path in (output, *made, save_ranges, save_masks, report, plot) if path is not None]
+    tell(summary, json=json, timing=timing, explain=explain or (), written=written, stages=staging.found)
     for artifact in artifacts:
         for line in artifact.notes:
             note(line)
+    tracking.log(lambda: record(summary, written, staging.found))
 
 
 def _save_ranges(result: RunResult, path: Path) -> None:

@@ -80,6 +80,7 @@ def sensitivity(
     """
     from onnxopt.cli.console import note, print_json, print_view
     from onnxopt.cli.progress import Progress
+    from onnxopt.cli.sources import name_of
     from onnxopt.ir.load import load
     from onnxopt.pipeline.base import Context
     from onnxopt.pruning.sensitivity import sweep
@@ -97,15 +98,15 @@ def sensitivity(
     graph = load(model)
     with Progress() as progress:
         ctx = Context(data=calibration, report_progress=progress.report, current="prune")
-        judge = Judge(Subject(str(model), model), judged.spread(samples), judge_by)
+        judge = Judge(Subject(name_of(model), model), judged.spread(samples), judge_by)
         found = sweep(graph, pruner, ctx, judge)
     if not found.curves:
         reasons = "; ".join(dict.fromkeys(refusal.what for refusal in ctx.refusals))
         reasons = reasons or ("every layer is left out" if exclude else "it has no layers with weights")
-        raise BadOption(f"{model}: nothing can be pruned: {reasons}")
+        raise BadOption(f"{name_of(model)}: nothing can be pruned: {reasons}")
     if plot is not None:
         plot_sweep(found, plot, model.name)
-    document = {"model": model, "method": method, "pattern": pattern, **sweep_json(found)}
+    document = {"model": name_of(model), "method": method, "pattern": pattern, **sweep_json(found)}
     print_json(document) if json else print_view(sweep_table(found))
     if plot is not None:
         note(f"wrote {plot}, {size(plot.stat().st_size)}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxopt.cli import given
+from onnxopt.cli.sources import name_of
 from onnxopt.errors import BadOption, CheckFailed
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ def verify(
     model: Annotated[
         Path,
         typer.Argument(
-            help="An ONNX model, or an artifact that was emitted of one, such as a DLC.",
+            help="An ONNX model, what `lower` makes one of, or an artifact that was emitted of one, such as a DLC.",
             show_default=False,
             readable=False,
         ),
+        given.SOURCE,
     ],
     data: given.Data = None,
     samples: Annotated[
@@ -166,7 +168,7 @@ def _compared(
     found = compare_models(reference, model, Tolerance(promise), data, samples, given.dims_of(dim), progress.report)
     broken = [difference for difference in found.differences if not difference.ok]
     more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
-    fault = f"{model} differs from {reference}: {broken[0]}{more}" if broken else ""
+    fault = f"{name_of(model)} differs from {name_of(reference)}: {broken[0]}{more}" if broken else ""
     return _Outcome(comparison_json(found), [comparison_table(found)], fault, found.notes)
 
 
@@ -201,16 +203,17 @@ def _judged(
 
     if limits.max_drop is not None:
         require_limit(metric, limits.max_drop)
+    names = (name_of(reference), name_of(model))
     sizes = {"file": (reference.stat().st_size, artifact_bytes(model))}
     if backend is None:
         sizes = {"weights": (_weight_bytes(reference), _weight_bytes(model)), **sizes}
-        found = evaluate(Subject(str(reference), reference), Subject(str(model), model), data, metric, progress.report)
+        found = evaluate(Subject(names[0], reference), Subject(names[1], model), data, metric, progress.report)
     else:
         found = backend.evaluate(model, reference, data, metric, progress.report)
     document = {**accuracy_json(found), "max_drop": limits.max_drop, "at_least": limits.at_least, "bytes": sizes}
-    view = accuracy_table(found, (str(reference), str(model)), sizes)
+    view = accuracy_table(found, names, sizes)
     notes = [f"{model} ran {backend.engine}"] if backend is not None and backend.engine else []
-    return _Outcome(document, [view], limits.fault(str(model), found), notes)
+    return _Outcome(document, [view], limits.fault(names[1], found), notes)
 
 
 def _weight_bytes(path: Path) -> int:

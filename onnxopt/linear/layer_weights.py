@@ -15,7 +15,7 @@ from onnxopt.linear.match import constant_of
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
 _RECURRENT = ("GRU", "LSTM", "RNN")
 OPERATORS = ("Conv", "ConvTranspose", "Gather", "Gemm", "MatMul", *_RECURRENT)
-"""Those with a large constant."""
+"""Those with a large constant. `Add` may be asked for too: what it adds can be a table, such as of positions."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ def axes(node: ir.Node, index: int, rank: int) -> Axes | None:
         return Axes(rank - 1, rank - 2) if index else Axes(rank - 2, rank - 1)
     if node.is_op("Gather") and index == 0 and rank == 2 and node.attr("axis", 0) in (0, -2):
         return Axes(1, 1)
+    if node.is_op("Add"):
+        return Axes(rank - 1, None)
     if node.is_op(*_RECURRENT) and index in (1, 2) and rank == 3:
         return Axes(1, 2)
     return None

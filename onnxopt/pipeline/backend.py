@@ -19,10 +19,11 @@ from onnxopt.pipeline.target import Target, target_class, target_names
 
 if TYPE_CHECKING:
     from onnxopt import ir
-    from onnxopt.data import DataSet
+    from onnxopt.data import DataSet, Feeds
     from onnxopt.data.scoring import Metric
     from onnxopt.runtime.evaluation import Accuracy
 
+Report = Callable[[str, int, int], None]
 _EMISSION = re.compile(r'([\w-]+(?:\{(?:[^"{}]|"(?:[^"\\]|\\.)*")*\})?)=(.+)', re.DOTALL)
 
 
@@ -58,6 +59,16 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """What a finished graph still needs to be what the options ask for, for instance a precision."""
+
+    pipeline: str = ""
+    """The passes; empty for none."""
+    unverifiable: str = ""
+    """Why onnxruntime cannot compare what comes of them, in one line; empty where it can."""
+
+
+@dataclass(frozen=True)
 class Backend(Target, ABC):
     """A target that can be written. A subclass is a frozen dataclass whose fields are its options, as with a pass.
 
@@ -90,6 +101,13 @@ class Backend(Target, ABC):
             BadOption: A package is missing, or the path has another suffix than the artifact.
         """
 
+    def preparation(self, graph: ir.Graph) -> Preparation:
+        """What a run does with a copy of the graph, and its own data, before it writes the artifact.
+
+        The sidecar tells of these passes. `write` refuses a graph that is not what the options ask for.
+        """
+        return Preparation()
+
     def write(self, graph: ir.Graph, path: Path, data: DataSet | None = None) -> Artifact:
         """Check the graph, then emit it; where the target's engine runs here, not before it ran the artifact.
 
@@ -107,6 +125,17 @@ class Backend(Target, ABC):
         if problems:
             raise Refused(problems)
         return self.emit(graph, path)
+
+    def write_reporting(self, graph: ir.Graph, path: Path, data: DataSet | None, report: Report | None) -> Artifact:
+        """As `write`; a backend whose engine tells how far it is overrides this one.
+
+        Args:
+            graph: What to emit.
+            path: Where to.
+            data: Samples to run it on.
+            report: Told what is done, as (what, done, total).
+        """
+        return self.write(graph, path, data)
 
     @classmethod
     def opens(cls) -> bool:
@@ -131,6 +160,21 @@ class Backend(Target, ABC):
             OnnxoptError: It cannot run the artifact.
         """
         raise BadOption(f"the engine of {cls.__name__.lower()} does not run here: {artifact} cannot be verified")
+
+    @classmethod
+    def latency(cls, artifact: Path, feeds: Feeds) -> dict[str, float | str]:
+        """How long one run of an artifact takes on the target's device, by what computed it.
+
+        Milliseconds where the device is here, or somebody measured it there; else why not, in one line.
+
+        Args:
+            artifact: As `write` wrote it, with its sidecar.
+            feeds: What to run it on, where that can be done here.
+
+        Raises:
+            BadModel: What was measured cannot be read, or is of another artifact.
+        """
+        return {cls.__name__.lower(): "not measured: no device of this target is here"}
 
     @classmethod
     def inspect(cls, artifact: Path) -> dict[str, Any]:
@@ -206,13 +250,16 @@ class Emission:
         backend.require_usable(Path(path))
         return cls(backend, head, Path(path))
 
-    def write(self, graph: ir.Graph, about: Mapping[str, Any], data: DataSet | None = None) -> Artifact:
+    def write(
+        self, graph: ir.Graph, about: Mapping[str, Any], data: DataSet | None = None, report: Report | None = None
+    ) -> Artifact:
         """Check the graph, write the artifact, then its sidecar `PATH.json`.
 
         Args:
             graph: What to emit.
             about: What the run knows: the input and its hash, the pipeline, what was verified.
             data: Samples for the target's own engine, where that runs here.
+            report: Told how far the target's engine is, where it says so: what, done, total.
 
         Raises:
             BadModel: The target refuses the graph; every node is named.
@@ -220,7 +267,7 @@ class Emission:
             OnnxoptError: The artifact cannot be written.
         """
         try:
-            artifact = self.backend.write(graph, self.path, data)
+            artifact = self.backend.write_reporting(graph, self.path, data, report)
         except Refused as refused:
             raise Refused(refused.problems, self.text) from refused
         versions = {name: version(name) for name in ("onnxopt", "onnx", "onnxruntime")}

@@ -20,6 +20,8 @@ class Source:
     """A model: its file, its proto, or its graph. None of them is ever changed."""
 
     origin: Any
+    given: str = ""
+    """What messages call it, where it is not its own name: the source that a file was lowered from."""
 
     @classmethod
     def of(cls, model: str | Path | ModelProto | ir.Graph | Source) -> Source:
@@ -48,7 +50,7 @@ class Source:
     @property
     def name(self) -> str:
         """The model as messages name it."""
-        return str(self.path) if self.path else "the model"
+        return self.given or (str(self.path) if self.path else "the model")
 
     def load(self) -> ir.Graph:
         """A graph of the caller's own, the same at every call.

@@ -1,4 +1,4 @@
-"""Weights as integers: symmetric, a scale for all, for each channel, or for each block; a piece at a time."""
+"""Weights as integers or float8: symmetric, a scale for all, for each channel or block; a piece at a time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +19,9 @@ _STEPS = (7.0, 7.5, 8.0, 8.5, 9.0, 9.5)
 """Of 4 bits: into how many steps the largest value of a block may be divided. From 8 on, what is largest clips to 7
 where it is positive; the least mean squared error decides."""
 _LOW4, _HIGH4 = -8, 7
+FP8 = np.dtype(ml_dtypes.float8_e4m3fn)
+_LARGEST8 = 448.0
+"""Of float8 E4M3FN (Micikevicius et al. 2022, FP8 formats for deep learning, table 1)."""
 
 
 class NotFinite(ValueError):
@@ -26,7 +30,7 @@ class NotFinite(ValueError):
 
 @dataclass(frozen=True)
 class Stored:
-    """A weight as integers: real = integer * scale, so that 0 stays 0."""
+    """A weight as integers, or as float8: real = number * scale, so that 0 stays 0."""
 
     integers: Array
     scale: npt.NDArray[np.float32]
@@ -38,17 +42,17 @@ def store(values: Array, kind: str, axis: int | None, block: int | None = None) 
 
     Args:
         values: float16 or float32, of any shape.
-        kind: int8 or int4.
+        kind: int8, int4 or fp8, which is float8 E4M3FN.
         axis: Along which there are several scales; None for one scale.
         block: How many values along the axis share a scale; the last block may be shorter.
 
     Raises:
         NotFinite: There is NaN or infinity among the values.
     """
-    integers = np.empty(values.shape, TYPES[kind])
+    integers = np.empty(values.shape, FP8 if kind == "fp8" else TYPES[kind])
     if axis is None:
         scale = _scale(
-            max((float(np.max(np.abs(piece), initial=0)) for _, piece in _pieces(values, 0, 1)), default=0.0)
+            max((float(np.max(np.abs(piece), initial=0)) for _, piece in _pieces(values, 0, 1)), default=0.0), kind
         )
         for where, piece in _pieces(values, 0, 1):
             integers[where] = _round(piece, scale, kind)
@@ -108,15 +112,18 @@ def _in_blocks(piece: npt.NDArray[np.float32], axis: int, size: int) -> npt.NDAr
     return piece.reshape(*piece.shape[:axis], -1, size, *piece.shape[axis + 1 :])
 
 
-def _scale(largest: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def _scale(largest: npt.ArrayLike, kind: str) -> npt.NDArray[np.float32]:
+    if kind == "fp8":
+        found = np.asarray(largest, np.float32) / np.float32(_LARGEST8)
+        return np.asarray(np.where(found > 0, np.maximum(found, np.finfo(np.float32).tiny), 1), np.float32)
     return np.asarray(Encoding.of_range(-np.asarray(largest), largest, Integer("int8", symmetric=True)).scale)
 
 
 def _best_scale(blocked: npt.NDArray[np.float32], over: tuple[int, ...], kind: str) -> npt.NDArray[np.float32]:
     """A scale for all values along the axes `over`, which stay as 1."""
     largest = np.max(np.abs(blocked), axis=over, keepdims=True, initial=0)
-    if kind == "int8":
-        return _scale(largest)
+    if kind != "int4":
+        return _scale(largest, kind)
     best = error = None
     for steps in _STEPS:
         scale = np.where(largest > 0, largest / np.float32(steps), np.float32(1)).astype(np.float32)
@@ -137,4 +144,6 @@ def _round4(values: npt.NDArray[np.float32], scale: npt.NDArray[np.float32]) -> 
 def _round(values: npt.NDArray[np.float32], scale: npt.NDArray[np.float32], kind: str) -> Array:
     if kind == "int4":
         return np.asarray(_round4(values, scale).astype(np.int8).astype(TYPES[kind]))
+    if kind == "fp8":
+        return np.asarray(np.clip(values / scale, -_LARGEST8, _LARGEST8).astype(FP8))
     return np.asarray(np.clip(np.rint(values / scale), -127, 127).astype(np.int8))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxopt.pipeline.sidecar import read_sidecar
+from onnxopt.report.engine_layers import engine_parts
 from onnxopt.report.text import cell
 from onnxopt.report.units import size
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _LINES = 24
 """Lines that are shown of one fact."""
+_BYTES = ("bytes", "weight_memory", "workspace")
+"""Facts that are sizes."""
 _RUN = ("artifact", "backend", "bytes", "inputs", "outputs", "costs", "verified", "accuracy", "not_verified")
 """Facts that are shown elsewhere, or are of the run and not of the artifact."""
 
@@ -38,15 +41,18 @@ def artifact_view(name: str, facts: dict[str, Any]) -> RenderableType:
 
     parts: list[RenderableType] = []
     sidecar = facts["sidecar"]
+    engine = engine_parts(sidecar or {})
     for title, told in (("from the file", facts["file"]), ("from its sidecar", sidecar or {})):
         table = Table.grid(padding=(0, 2))
         for key, value in told.items():
-            is_told = told is sidecar and (key in _RUN or value == facts["file"])
+            is_told = told is sidecar and (key in _RUN or key in engine or value == facts["file"])
             lines = [] if is_told else _lines(key, value)
             more = [f"and {len(lines) - _LINES} more"] if len(lines) > _LINES else []
             for number, line in enumerate([*lines[:_LINES], *more]):
                 table.add_row(cell("" if number else key.replace("_", " "), "bold", 24), cell(line, "", 66))
         parts += [cell(title, "cyan"), table, ""] if told else [cell("it has no sidecar", "yellow"), ""]
+    for key, renderings in engine.items():
+        parts += [cell(key, "cyan"), *renderings, ""]
     return Panel(Group(*parts[:-1]), title=cell(name, "bold", 80), title_align="left", expand=False, padding=(1, 2))
 
 
@@ -69,6 +75,6 @@ def _short(key: str, value: Any) -> str:
         return ", ".join(_short(key, item) for item in value) or "none"
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, int) and key == "bytes":
+    if isinstance(value, int) and key in _BYTES:
         return size(value)
     return "none" if value is None else str(value)

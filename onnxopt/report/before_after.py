@@ -43,7 +43,7 @@ def before_after(summary: Summary) -> RenderableType:
         for name, before, after, changed, colour in accuracy_rows(summary.accuracy):
             table.add_row(cell(name, "bold", 40), cell(before), cell(after, "bold"), "", cell(changed, colour))
     source = summary.result.source
-    title = cell(source.path.name if source.path else source.name, "bold", 56)
+    title = cell(source.path.name if source.path and not source.given else source.name, "bold", 56)
     title.append("  ").append(shown(str(summary.result.pipeline), 34), "not bold cyan")
     return Panel(Group(table, "", *_remarks(summary)), title=title, title_align="left", expand=False, padding=(1, 2))
 

@@ -79,6 +79,17 @@ class Summary:
         found = self.sensitivity
         return None if found is None else sensitivity_table(found)
 
+    def ends(self) -> list[tuple[str, dict[str, float]]]:
+        """The figures of what went in and of what came out, for those who follow figures over runs."""
+        found: list[tuple[str, dict[str, float]]] = []
+        for name, costs in (("input", self.before), ("output", self.after)):
+            figures = {"nodes": costs.nodes, "parameters": costs.parameters, "weight_bytes": costs.weight_bytes}
+            found.append((name, {**figures, "macs": costs.macs}))
+        if self.accuracy is not None:
+            for (_, told), value in zip(found, (self.accuracy.reference, self.accuracy.model), strict=True):
+                told[self.accuracy.metric.name] = value
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """Everything that the tables have, and the rewrites, refusals, statistics and warnings."""
         ctx = self.result.context

@@ -43,15 +43,7 @@ class Session:
     """What `run` returns, as the file declares it."""
 
     def __init__(self, model: ModelProto | bytes | Path, *, optimize: bool = False, threads: int = 1) -> None:
-        options = ort.SessionOptions()
-        level = ort.GraphOptimizationLevel
-        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _SILENT
-        options.use_deterministic_compute = True
-        if not optimize:  # a weight packed in advance goes through another kernel than the same values computed
-            options.add_session_config_entry("session.disable_prepacking", "1")
+        options = session_options(optimize=optimize, threads=threads)
         try:
             header = _header(model)
             self.inputs, self.outputs = tuple(inputs_of(header)), tuple(outputs_of(header))
@@ -85,7 +77,7 @@ class Session:
         options.log_severity_level = _SILENT
         found: Feeds = {}
         try:
-            given = {name: _to_ort(value) for name, value in feeds.items()}
+            given = {name: to_ort(value) for name, value in feeds.items()}
             if plain:  # no names at all would mean every output
                 found |= zip(plain, self._session.run(plain, given, options), strict=True)
             if boxed:
@@ -104,7 +96,7 @@ class Session:
         Raises:
             NotRunnable: From the call, as for `run`, where onnxruntime refuses the inputs.
         """
-        boxes = {name: _to_ort(value) for name, value in feeds.items()}
+        boxes = {name: to_ort(value) for name, value in feeds.items()}
         options = ort.RunOptions()
         options.log_severity_level = _SILENT
 
@@ -115,6 +107,20 @@ class Session:
                 raise NotRunnable(f"onnxruntime cannot run the model: {_reason(error)}") from error
 
         return call
+
+
+def session_options(*, optimize: bool, threads: int) -> ort.SessionOptions:
+    """How onnxruntime is set up here; `threads` is for one operator, and 0 leaves the number to onnxruntime."""
+    options = ort.SessionOptions()
+    level = ort.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _SILENT
+    options.use_deterministic_compute = True
+    if not optimize:  # a weight packed in advance goes through another kernel than the same values computed
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    return options
 
 
 def _header(model: ModelProto | bytes | Path) -> ModelProto:
@@ -133,7 +139,8 @@ def _needs_box(dtype: np.dtype[Any] | None) -> bool:
     return dtype is not None and dtype.isbuiltin != 1
 
 
-def _to_ort(value: Value) -> Any:
+def to_ort(value: Value) -> Any:
+    """A value as onnxruntime's `run` takes it."""
     if value is None or isinstance(value, list):
         return value
     array = np.asarray(value)

@@ -77,6 +77,8 @@ def outputs_before_and_after(graph: ir.Graph, pass_: QuantizeWeights, **context:
         ({"type": "int8", "block": 16}, 42.0),
         ({"type": "int4"}, 18.0),
         ({"type": "int4", "block": 16}, 20.0),
+        ({"type": "fp8"}, 27.0),
+        ({"type": "fp8", "per_channel": False}, 27.0),
         ({"type": "palette", "bits": 8}, 40.0),
         ({"type": "palette"}, 18.0),
         ({"type": "palette", "bits": 2}, 5.0),
@@ -87,7 +89,7 @@ def test_a_layer_in_fewer_bits(case: str, options: dict[str, object], least: flo
     assert outputs_before_and_after(layer(case), QuantizeWeights(**options)) > least  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("type_", ["int8", "int4", "palette"])
+@pytest.mark.parametrize("type_", ["int8", "int4", "fp8", "palette"])
 def test_zeros_stay_zeros(type_: str) -> None:
     values = weights([64, 40], 0.5)
     graph = layer("MatMul", values=values)
@@ -119,6 +121,28 @@ def test_a_table_is_dequantized_row_by_row() -> None:
     assert [node.op for node in graph.nodes] == ["Gather", "DequantizeLinear"]
 
 
+def test_a_table_for_core_ml_is_dequantized_where_it_is_stored() -> None:
+    graph = layer("Gather")
+    run_pass(QuantizeWeights(), graph, target="coreml")
+    assert [node.op for node in graph.nodes] == ["DequantizeLinear", "Gather"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "target", "is_stored"),
+    [((64, 256), "coreml", True), ((64, 256), "onnx", False), ((512, 1), "coreml", False)],
+)
+def test_for_core_ml_a_table_that_is_added_is_a_weight_and_a_bias_is_not(
+    shape: tuple[int, int], target: str, is_stored: bool
+) -> None:
+    whole = [shape[0], 256]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, whole) for name in ("x", "y"))
+    table = numpy_helper.from_array(weights(list(shape)), "w")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", [x], [y], [table])
+    added = ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10))
+    run_pass(QuantizeWeights(), added, target=target)
+    assert [node.op for node in added.nodes] == ["DequantizeLinear"] * is_stored + ["Add"]
+
+
 def test_a_palette_for_core_ml_is_the_weight_itself_with_few_values() -> None:
     graph = layer("Conv")
     changed, _ = run_pass(QuantizeWeights(type="palette", bits=6), graph, target="coreml")
@@ -133,6 +157,15 @@ def test_for_tensorrt_the_zero_point_is_written() -> None:
     run_pass(QuantizeWeights(), graph, target="tensorrt")
     zero = graph.nodes[0].inputs[2].read()
     assert zero.dtype == np.int8 and zero.shape == (16,) and not zero.any()
+
+
+def test_float8_is_the_nearest_of_e4m3_and_uses_all_of_its_range() -> None:
+    values = np.float32([[448, -448, 3.1, 0.0], [44.8, 1, 2, -3]]).repeat(32, 0)
+    graph = layer("Gemm", values=np.ascontiguousarray(np.pad(values, ((0, 0), (0, 36)))))
+    run_pass(QuantizeWeights(type="fp8", per_channel=False), graph, target="tensorrt")
+    stored, scale, zero = (tensor.read() for tensor in graph.nodes[0].inputs)
+    assert stored.dtype == zero.dtype == "float8_e4m3fn" and scale == 1
+    assert [float(value) for value in stored[0, :4]] == [448, -448, 3, 0]  # 3.1 lies between 3 and 3.25
 
 
 def test_float16_weights_keep_their_type() -> None:
@@ -153,12 +186,15 @@ def test_old_opsets_are_named_with_the_remedy() -> None:
         run_pass(QuantizeWeights(type="int4"), layer("Conv", 17))
     with pytest.raises(BadOption, match=r"int8 per channel needs opset 13 .* convert-opset\{opset=13\}"):
         run_pass(QuantizeWeights(), layer("Conv", 11))
+    with pytest.raises(BadOption, match=r"fp8 per channel needs opset 19 .* convert-opset\{opset=19\}"):
+        run_pass(QuantizeWeights(type="fp8"), layer("Conv", 13))
     check_pass(QuantizeWeights(per_channel=False), layer("Conv", 11))
     check_pass(QuantizeWeights(type="palette"), layer("Conv", 11))
 
 
 def test_options_that_contradict_each_other() -> None:
-    for options in ({"bits": 4}, {"type": "palette", "bits": 9}, {"type": "palette", "block": 32}, {"block": 1}):
+    for options in ({"bits": 4}, {"type": "palette", "bits": 9}, {"type": "palette", "block": 32}, {"block": 1},
+                    {"type": "fp8", "block": 32}):  # fmt: skip
         with pytest.raises(ValueError):
             QuantizeWeights(**options)
 

@@ -87,6 +87,15 @@ def test_a_zero_point_that_is_left_out_is_written_for_tensorrt() -> None:
     assert violations(graph, "tensorrt") == []
 
 
+def test_a_scale_that_is_a_list_of_one_becomes_a_scalar_for_tensorrt() -> None:
+    listed = WEIGHTS.replace("float xs = {0.1}, uint8 z = {128}", "float[1] xs = {0.1}, uint8[1] z = {128}")
+    graph = model(weights=listed)
+    check(graph, "tensorrt")
+    assert violations(graph, "tensorrt") == []
+    coded = [node for node in graph.nodes if node.op.endswith("Linear") and node.inputs[1].name == "xs_scalar"]
+    assert [tuple(each.shape) for node in coded for each in node.inputs[1:]] == [()] * 4
+
+
 def test_nothing_is_done_for_onnx_nor_to_a_float_graph() -> None:
     check(model(), "onnx", expect_change=False)
     assert (

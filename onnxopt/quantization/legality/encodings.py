@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import ml_dtypes
 import numpy as np
 
+from onnxopt.linear.match import constant_of
 from onnxopt.quantization.legality.facts import Coding, Facts, constant_shape
 from onnxopt.quantization.legality.violation import Check, Violation, slow, wrong
 
@@ -30,7 +31,7 @@ def well_formed(constant_scales: bool = True) -> Check:
 def _malformed(one: Coding, constant_scales: bool) -> Iterator[Violation]:
     scale, zero = one.scale, one.zero
     if scale is None:
-        if constant_scales:
+        if constant_scales and not one.is_known:
             yield wrong(one.node, "its scale is computed at run time; quantize with a calibrated one")
         return
     numbers = scale.astype(np.float64)
@@ -89,13 +90,6 @@ def integers(
     return check
 
 
-def zero_points_written(facts: Facts) -> Iterator[Violation]:
-    """Of 8 bits: a zero point that is left out."""
-    for one in facts.codings:
-        if one.integers in ("int8", "uint8") and not one.has_zero:
-            yield wrong(one.node, "no zero point is written, which is silently wrong; requantize writes one of int8")
-
-
 def symmetric(report: Callable[..., Violation], remedy: str) -> Check:
     """Zero points: 0 of signed types, the middle of unsigned ones."""
 
@@ -106,7 +100,8 @@ def symmetric(report: Callable[..., Violation], remedy: str) -> Check:
                 continue
             zero = one.zero if one.has_zero else np.zeros((), np.int64)
             if zero is None:
-                yield report(one.node, f"its zero point is computed at run time; {remedy}")
+                if constant_of(one.node.inputs[2]) is None:
+                    yield report(one.node, f"its zero point is computed at run time; {remedy}")
             elif (zero.astype(np.int64) != middle).any():
                 found = int(zero.astype(np.int64)[zero.astype(np.int64) != middle].flat[0])
                 yield report(

@@ -20,6 +20,8 @@ LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators with a weight, which engines compute in integers."""
 DOMAINS = (None, "", "ai.onnx", "com.microsoft")
 """Where QuantizeLinear and DequantizeLinear are defined: onnxruntime has its own for 16 and 4 bits in old opsets."""
+_MOST = 1 << 24
+"""Scales that are read: of a weight in blocks of 32, those of 2 GB of float32."""
 MOVES = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 """Operators that only say anew how values lie."""
 
@@ -50,8 +52,13 @@ class Coding:
 
     @functools.cached_property
     def scale(self) -> Array | None:
-        """None where it is computed, or larger than 65,536."""
-        return known_value(self.node.inputs[1]) if len(self.node.inputs) > 1 else None
+        """None where it is computed, or has more than 16,777,216 elements."""
+        return known_value(self.node.inputs[1], _MOST) if len(self.node.inputs) > 1 else None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the scale is there before the model runs, however large."""
+        return len(self.node.inputs) > 1 and constant_of(self.node.inputs[1]) is not None
 
     @property
     def has_zero(self) -> bool:
@@ -60,8 +67,8 @@ class Coding:
 
     @functools.cached_property
     def zero(self) -> Array | None:
-        """As it is written; None where it is not, or is computed."""
-        return known_value(self.node.inputs[2]) if self.has_zero else None
+        """As it is written; None where it is not, is computed, or has more elements than that."""
+        return known_value(self.node.inputs[2], _MOST) if self.has_zero else None
 
     @property
     def block(self) -> int:

@@ -51,19 +51,6 @@ def integers_only_between_pairs(facts: Facts) -> Iterator[Violation]:
             yield wrong(one.node, f"the integers '{one.result.name}' are an output; put DequantizeLinear behind")
 
 
-def all_inputs(facts: Facts) -> Iterator[Violation]:
-    """A layer of which one input is quantized, and the other is not. Weights of 4 bits may be alone."""
-    for site in facts.of(*LAYERS):
-        data, weight = site.read(0), site.read(1)
-        if (data is None) == (weight is None):
-            continue
-        there = data or weight
-        assert there is not None
-        if there.integers not in ("int4", "uint4"):
-            name = site.node.inputs[0 if data is None else 1].name
-            yield slow(site.node, f"'{name}' is not quantized and its other input is: runs in float; quantize both")
-
-
 def weights_per_output_channel(
     report: Callable[..., Violation] = slow, ops: tuple[str, ...] = LAYERS, outcome: str = "runs in float"
 ) -> Check:

@@ -10,7 +10,7 @@ from onnxopt.pipeline.base import Context, describe
 from onnxopt.pipeline.instruments.costing import costs_with
 from onnxopt.pipeline.manager import Instrument, PassRun
 from onnxopt.report.inspector.history import History
-from onnxopt.report.inspector.step import cost_figures, text_diff, text_of
+from onnxopt.report.inspector.step import cost_figures, is_large, text_diff, text_of
 
 if TYPE_CHECKING:
     from onnxopt import ir
@@ -74,7 +74,7 @@ class Recording(Instrument):
                 "promise": run.pass_.preserves.value,
             }
         if run is None or run.changed:
-            self._costs = costs_with(graph, self.dims)
+            self._costs = costs_with(graph, self.dims, infer=not is_large(graph))
             step["costs"] = cost_figures(self._costs)
             step["delta"] = self.history.observe(graph, len(self.steps), self._costs.macs_by_node)
         self.runs.append(run)

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from onnxopt import ir
     from onnxopt.ir.costs import Costs
 
-MOST_NODES = 20_000
-"""No text is kept of larger graphs: the page shows them by blocks."""
+MOST_NODES = 10_000
+"""Of larger graphs no text is kept, and no shapes are inferred for the costs."""
 _LINES = 2_000
 _COLUMNS = 400
 """Of the text of one step; what is longer is cut, and says so."""
@@ -29,12 +29,18 @@ def cost_figures(found: Costs) -> dict[str, Any]:
     }
 
 
+def is_large(graph: ir.Graph) -> bool:
+    """Whether it is shown by blocks, its shapes as declared and without text."""
+    from onnxopt import ir
+
+    return sum(1 for _ in islice(ir.every_node(graph), MOST_NODES + 1)) > MOST_NODES
+
+
 def text_of(graph: ir.Graph) -> str | None:
     """The text form; None of a graph that is too large for it."""
     from onnxopt import ir
 
-    count = sum(1 for _ in islice(ir.every_node(graph), MOST_NODES + 1))
-    return ir.to_text(graph) if count <= MOST_NODES else None
+    return None if is_large(graph) else ir.to_text(graph)
 
 
 def text_diff(before: str | None, after: str | None) -> list[str]:

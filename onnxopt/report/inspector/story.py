@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxopt.report.inspector.history import History
 from onnxopt.report.inspector.recording import Recording
-from onnxopt.report.inspector.step import cost_figures, text_diff, text_of
+from onnxopt.report.inspector.step import cost_figures, is_large, text_diff, text_of
 from onnxopt.report.inspector.tables import tables
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def story_of_graphs(title: str, graphs: Iterable[tuple[str, ir.Graph]]) -> Story
     for name, graph in graphs:
         if last is not None:
             history.continue_as(paired(last, graph))
-        found = costs(graph)
+        found = costs(graph, infer=not is_large(graph))
         delta = history.observe(graph, len(steps), found.macs_by_node)
         step = {"name": name, "costs": cost_figures(found), "delta": delta, "changed": True}
         was, text = text, text_of(graph)

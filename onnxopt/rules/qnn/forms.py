@@ -133,10 +133,12 @@ _ROUNDING = {"half_pixel": "round_prefer_ceil", "align_corners": "round_prefer_c
 
 
 def wrong_resize(site: Site) -> bool:
-    """No cubic, antialiased or cropped ones; the scale is the quotient of the sizes; one rounding for each kind of
-    coordinates."""
+    """No cubic, antialiased or cropped ones, no kept ratios; the scale is the quotient of the sizes; one rounding for
+    each kind of coordinates."""
     mode, kind = site.attr("mode"), site.attr("coordinate_transformation_mode", "asymmetric")
     if mode not in ("linear", "nearest") or site.attr("antialias", 0) or kind not in (*_ROUNDING, "pytorch_half_pixel"):
+        return True
+    if site.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
         return True
     axes = [axis for axis in resizing.axes_of(site) if not axis.is_kept]
     if mode == "linear":

@@ -23,19 +23,32 @@ _Value = Tensor | Node | Array | None
 _INPUT = "input of the node "
 _SMALL = 1 << 20
 """Elements of a value that is worked out."""
+_MOST_STEPS = 64
 
 
 def by_definition(site: Site) -> Result:
     """The body of the function, with the attributes of the node; what depends on sizes alone is worked out."""
+    return _Body(site, _schema(site)).outputs()
+
+
+def by_unrolled_definition(site: Site) -> Result:
+    """The same of LinearAttention, which goes along the second axis of its input by a Scan: up to 64 steps of it."""
+    steps = site.shape()[1]
+    if not 0 < steps <= _MOST_STEPS:
+        raise NoMatch(f"{steps} steps: up to {_MOST_STEPS} are unrolled")
+    return _Body(site, _schema(site), steps).outputs()
+
+
+def _schema(site: Site) -> Schema:
     schema = find_schema(site.node.op, None, site.opset)
     if schema is None:
         raise NoMatch("its operator set has no such operator")
-    return _Body(site, schema).outputs()
+    return schema
 
 
 class _Body:
-    def __init__(self, site: Site, schema: Schema) -> None:
-        self.site = site
+    def __init__(self, site: Site, schema: Schema, steps: int = 0) -> None:
+        self.site, self.steps = site, steps
         self.defaults = {name: each.default_value for name, each in schema.attributes.items()}
         self.function, version = _function(site, schema)
         for each in self.function.node:
@@ -53,6 +66,9 @@ class _Body:
     def _node(self, node: NodeProto) -> None:
         if node.op_type == "If":
             self._branch(node)
+            return
+        if node.op_type == "Scan" and self.steps:
+            self._scan(node)
             return
         attributes = {each.name: self._attribute(each, node) for each in node.attribute}
         attributes = {name: value for name, value in attributes.items() if value is not None}
@@ -87,6 +103,30 @@ class _Body:
         around.update((name, self.values[given.name]) for name, given in zip(node.output, body.output, strict=True))
         self.values = around
 
+    def _scan(self, node: NodeProto) -> None:
+        """A Scan of known length, along the first axis of what it reads and gives out."""
+        given = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        body, read = given.pop("body"), given.pop("num_scan_inputs")
+        if given:
+            raise NoMatch(f"its definition has a Scan with {', '.join(given)}")
+        kept = len(node.input) - read
+        states = [self.values[name] for name in node.input[:kept]]
+        sequences = [self.values[name] for name in node.input[kept:]]
+        rows: list[list[Node]] = [[] for _ in body.output[kept:]]
+        around = dict(self.values)
+        op, first = self.site.op, np.array([0], np.int64)
+        for step in range(self.steps):
+            parts = [op.Gather(each, np.array(step, np.int64), axis=0) for each in sequences]
+            self.values = around | dict(zip((each.name for each in body.input), [*states, *parts], strict=True))
+            for inner in body.node:
+                self._node(inner)
+            found = [self.values[each.name] for each in body.output]
+            states = found[:kept]
+            for row, value in zip(rows, found[kept:], strict=True):
+                row.append(op.Unsqueeze(value, first))
+        joined = [op.Concat(*row, axis=0) for row in rows]
+        self.values = around | dict(zip(node.output, [*states, *joined], strict=True))
+
     def _position(self, value: _Value) -> int | None:
         """Which input of the node a value is."""
         return next((index for index, tensor in enumerate(self.site.node.inputs) if tensor is value), None)
@@ -106,11 +146,14 @@ class _Body:
         """The values of a node that reads constants alone, or the shape of an input."""
         if node.op_type in ("Shape", "Size") and isinstance(inputs[0], (Tensor, np.ndarray)):
             position = self._position(inputs[0])
-            shape = inputs[0].shape if isinstance(inputs[0], np.ndarray) else None
+            dims: tuple[int | None, ...] | None = inputs[0].shape if isinstance(inputs[0], np.ndarray) else None
             if position is not None:
-                shape = self.site.shape(position)
-            if shape is not None:
-                inputs = [np.broadcast_to(np.float32(0), shape)]
+                dims = self.site.dims(position)
+            if dims is not None:
+                asked = slice(attributes.get("start"), attributes.get("end"))
+                if None in dims[asked]:
+                    return None  # it is asked for while the model runs
+                inputs = [np.broadcast_to(np.float32(0), [1 if dim is None else dim for dim in dims])]
         inputs = [known if isinstance(x, Tensor) and (known := known_value(x)) is not None else x for x in inputs]
         if any(isinstance(each, (Tensor, Node)) for each in inputs):
             return None
@@ -171,4 +214,4 @@ def _function(site: Site, schema: Schema) -> tuple[FunctionProto, int]:
 def _type(site: Site, index: int) -> TypeProto:
     if not site.given(index):
         return TypeProto()
-    return helper.make_tensor_type_proto(dtypes.to_onnx(site.dtype(index)), site.shape(index))
+    return helper.make_tensor_type_proto(dtypes.to_onnx(site.dtype(index)), site.dims(index))

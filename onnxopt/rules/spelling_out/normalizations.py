@@ -69,3 +69,22 @@ def lp_normalization(site: Site) -> Result:
     else:
         size = op.Sqrt(op.reduce("ReduceSum", op.Mul(x, x), [axis]))
     return op.Div(x, op.Where(op.Equal(size, site.number(0)), site.number(1), size))
+
+
+def batch_norm_in_training(site: Site) -> Result:
+    """BatchNormalization by the moments of its input, and the running moments as it defines them (opset 14)."""
+    if site.float_type() != np.float32:
+        raise NoMatch("its moments are of another type than its input")
+    op, rank, momentum = site.op, site.rank(), site.attr("momentum")
+    axes, channels = [axis for axis in range(rank) if axis != 1], [-1, *([1] * (rank - 2))]
+    mean = op.reduce("ReduceMean", site[0], axes)
+    centred = op.Sub(site[0], mean)
+    variance = op.reduce("ReduceMean", op.Mul(centred, centred), axes)
+    scale, bias = (op.reshape(site[index], channels) for index in (1, 2))
+    inverse = op.Div(scale, op.Sqrt(op.Add(variance, site.number(site.attr("epsilon")))))
+    outputs: list[Tensor | Node | None] = [op.Add(op.Mul(centred, inverse), bias), None, None]
+    for index, moment in ((1, mean), (2, variance)):
+        if site.used(index):
+            kept = op.Mul(site[index + 2], site.number(momentum))
+            outputs[index] = op.Add(kept, op.Mul(op.reshape(moment, [-1]), site.number(1 - momentum)))
+    return outputs

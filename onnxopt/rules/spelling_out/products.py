@@ -1,6 +1,8 @@
-"""Gemm without factors."""
+"""Gemm without factors, and MatMul without vectors."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from onnxopt.ir.known import known_value
 from onnxopt.ir.node import Node
@@ -22,6 +24,12 @@ def gemm_without_factors(site: Site) -> Result:
         attributes["beta"] = 0.0
     c = [scaled(site, site[2], beta) if beta not in (0, 1) else site[2]] if site.given(2) else []
     return site.op.Gemm(left, right, *c, **attributes)
+
+
+def matmul_of_row(site: Site) -> Result:
+    """A vector times matrices, as a matrix of one row."""
+    op, rank = site.op, site.rank(1)
+    return op.squeeze(op.MatMul(op.Unsqueeze(site[0], np.array([0], np.int64)), site[1]), [rank - 2])
 
 
 def scaled(site: Site, x: Tensor, factor: float) -> Node | Array:

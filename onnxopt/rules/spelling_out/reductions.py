@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from onnxopt.ir.matching import NoMatch
 from onnxopt.ir.node import Node
 from onnxopt.ir.tensor import Tensor
@@ -62,7 +64,10 @@ def reduce_bool(site: Site) -> Result:
     if not axes:
         return site[0]
     number = op.Cast(site[0], to=_INT32)
-    return op.Cast(op.reduce(site.node.op, number, axes, bool(site.attr("keepdims"))), to=_BOOL)
+    found = op.reduce(site.node.op, number, axes, bool(site.attr("keepdims")))
+    if site.node.op == "ReduceMax":  # of nothing it is false, and the largest of no numbers is not 0, but the smallest
+        return op.Greater(found, np.array(0, np.int32))
+    return op.Cast(found, to=_BOOL)
 
 
 def _of_sum(site: Site, terms: Node | Tensor) -> Node | Tensor:

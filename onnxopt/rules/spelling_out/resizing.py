@@ -7,6 +7,7 @@ onnxruntime tells, so that no coordinate rule is written here a second time.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -56,8 +57,6 @@ def axes_of(site: Site) -> list[Axis]:
     """The axes that a Resize changes, or may change."""
     shape = site.shape()
     rank = len(shape)
-    if site.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise NoMatch("it keeps the aspect ratio, which ties its axes together")
     axes = [axis % rank for axis in site.attr("axes", list(range(rank)))]
     is_old = site.opset < 11
     sizes = site.ints(3, "") if not is_old and site.given(3) else None
@@ -66,6 +65,9 @@ def axes_of(site: Site) -> list[Axis]:
     given = sizes if sizes is not None else scales
     if given is None or len(given) != len(axes) or (region is not None and len(region) != 2 * len(axes)):
         raise NoMatch("its sizes or scales are not one for each axis")
+    policy = site.attr("keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch" and sizes is not None:
+        sizes = _in_proportion(sizes, [shape[axis] for axis in axes], policy)
     return [
         Axis(
             axis,
@@ -76,6 +78,16 @@ def axes_of(site: Site) -> list[Axis]:
         )
         for index, axis in enumerate(axes)
     ]
+
+
+def _in_proportion(sizes: list[int], own: list[int], policy: str) -> list[int]:
+    """One scale for all axes: the least or largest that the sizes ask for (specification of Resize)."""
+    scales = [Fraction(size, one) for size, one in zip(sizes, own, strict=True)]
+    found = [(min(scales) if policy == "not_larger" else max(scales)) * one for one in own]
+    for size, one in zip(found, own, strict=True):
+        if size.denominator != 1:  # it is rounded, and the coordinates go by the scale all the same
+            raise NoMatch(f"keeping the aspect ratio makes {float(size):g} of {one} elements")
+    return [size.numerator for size in found]
 
 
 def _floats(site: Site, index: int) -> list[float] | None:

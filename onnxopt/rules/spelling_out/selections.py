@@ -63,6 +63,16 @@ def added_mask(site: Site) -> Result:
     return made
 
 
+def compress(site: Site) -> Result:
+    """A Gather of the elements that a known condition keeps."""
+    kept = np.flatnonzero(site.value(1))
+    x: Tensor | Node = site[0]
+    axis = site.attr("axis")
+    if axis is None:
+        x = site.op.Reshape(x, np.array([-1], np.int64))
+    return site.op.Gather(x, kept, axis=0 if axis is None else axis)
+
+
 def only_input(site: Site) -> Result:
     """Sum, Mean, Max or Min of one input is that input."""
     return site[0]

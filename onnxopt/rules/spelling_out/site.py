@@ -72,6 +72,12 @@ class Site:
         """Makes nodes as the opset writes them."""
         return Operators(self.maker, self.opset)
 
+    def beside(self, node: Node) -> Site:
+        """The site of another node of the same scope: what is made there counts as made here."""
+        other = Site(node, self.scope, self.edit, self._shapes, self._types, self._root)
+        other.__dict__["maker"] = self.maker
+        return other
+
     @property
     def opset(self) -> int:
         """The opset of the scope."""

@@ -17,6 +17,7 @@ _INT32 = np.dtype(np.int32)
 _UINT8 = np.dtype(np.uint8)
 COMPARING = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 _KEEPING = ("Max", "Min", "Div")
+_BYTES = (np.dtype(np.int8), _UINT8)
 
 
 def in_int32(site: Site) -> Result:
@@ -40,6 +41,25 @@ def _wrapped(site: Site, value: Node) -> Tensor | Node:
     if site.node.op == "Sub":
         return op.Where(op.Less(value, np.array(0, np.int32)), op.Add(value, span), value)
     return op.Sub(value, op.Mul(op.Div(value, span), span))
+
+
+def bytes_in_int32(site: Site) -> Result:
+    """Clip, Max, Min, Mod of bytes, whose result is a byte again: cast, computed, cast back."""
+    op, dtype = site.op, site.dtype()
+    if dtype not in _BYTES:
+        raise NoMatch(f"'{site[0].name}' is {dtype}")
+    inputs = [op.cast(x, _INT32) if x.name else None for x in site.node.inputs]
+    return op.cast(op.make(site.node.op, *inputs, **site.node.attrs), dtype)
+
+
+def max_pool_of_bytes(site: Site) -> Result:
+    """MaxPool of bytes in float16, which has all of them."""
+    op, dtype = site.op, site.dtype()
+    if dtype not in _BYTES:
+        raise NoMatch(f"'{site[0].name}' is {dtype}")
+    if site.used(1):
+        raise NoMatch(f"its indices '{site.node.outputs[1].name}' are read")
+    return op.cast(op.MaxPool(op.cast(site[0], np.dtype(np.float16)), **site.node.attrs), dtype)
 
 
 def power_of_float(site: Site) -> Result:

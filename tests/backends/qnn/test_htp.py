@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnxopt.backends.qnn import htp, place
+from onnxopt.backends.qnn import htp
 from onnxopt.backends.qnn.htp import attempt
 from onnxopt.backends.qnn.trace import Refusal
+from onnxopt.runtime import working_folder
 from onnxopt.runtime.child import run_in_child
 from onnxopt.runtime.session import Session
 from tests.backends.qnn import models
@@ -131,8 +132,8 @@ def test_their_libraries_end_with_us_and_their_folder_with_who_comes_next(scratc
     process.wait()
     assert eventually(lambda: gone(pid))
     assert len(folders(scratch)) == 1  # nobody was there to remove it
-    monkeypatch.setattr(place, "_BIRTH", 0)
-    with place.working_folder() as own, place.working_folder() as other:
+    monkeypatch.setattr(working_folder, "_BIRTH", 0)
+    with working_folder.working_folder(htp.PREFIX) as own, working_folder.working_folder(htp.PREFIX) as other:
         assert sorted(folders(scratch)) == sorted([own, other])
     assert not folders(scratch)
 

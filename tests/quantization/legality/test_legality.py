@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnx.parser
@@ -89,10 +90,8 @@ PLANTED = {
                             "zero point 3 of int8"),
     "asymmetric for Core ML": ("coreml", F, S.replace("xz = {0}", "xz = {3}"), "-> xq",
                                "zero point 3 of int8"),
-    "no zero point": ("tensorrt", F.replace("(w, ws, wz)", "(w, ws)"), S, "-> wd",
-                      "no zero point is written"),
-    "no zero point of Q": ("tensorrt", F.replace("(x, xs, xz)", "(x, xs)").replace("(xq, xs, xz)", "(xq, xs)"),
-                           S, "-> xq", "activation of uint8"),
+    "no zero point": ("tensorrt", F.replace("(x, xs, xz)", "(x, xs)").replace("(xq, xs, xz)", "(xq, xs)"),
+                      S, "-> xq", "no zero point is written: uint8"),
     "int16": ("tensorrt", F, S.replace("int8 xz", "int16 xz"), "-> xq", "activation of int16"),
     "int16 for Core ML": ("coreml", F, S.replace("int8 xz", "int16 xz"), "-> xq", "int16"),
     "one input only": ("tensorrt", F.replace("(xd, wd, b)", "(x, wd, b)"), S, "-> c",
@@ -170,6 +169,12 @@ PLANTED = {
 def test_a_planted_violation_is_found(case: str) -> None:
     target, body, weights, where, reason = PLANTED[case]
     require(target, model(body, weights), where, reason)
+
+
+def test_a_dequantizer_knows_its_type_without_a_zero_point() -> None:
+    assert found("tensorrt", model(F.replace("(w, ws, wz)", "(w, ws)"), S)) == []
+    bare = F.replace("QuantizeLinear (x, xs, xz)", "QuantizeLinear <output_dtype = 3> (x, xs)", 1)
+    assert found("tensorrt", model(bare, S)) == []
 
 
 def test_old_opsets() -> None:
@@ -287,6 +292,19 @@ def test_a_scale_that_is_computed() -> None:
     )
     require("tensorrt", graph, "-> q", "computed at run time")
     assert found("onnx", graph) == []
+
+
+def test_scales_by_the_thousand_are_read() -> None:
+    body = "wd = DequantizeLinear <axis = 0, block_size = 2> (w, ws, wz) y = MatMul (a, wd)"
+    graph = model(body, "", "float[2, 1024] a, int4[1024, 256] w, float[512, 256] ws, int4[512, 256] wz")
+    zeros = np.zeros((512, 256), ml_dtypes.int4)
+    zeros[-1, -1] = 5
+    weights = np.zeros((1024, 256), ml_dtypes.int4), np.ones((512, 256), np.float32), zeros
+    (node,) = [node for node in graph.nodes if node.op == "DequantizeLinear"]
+    node.inputs[:] = [ir.Constant(f"c{index}", value) for index, value in enumerate(weights)]
+    said = found("tensorrt", graph)
+    assert [line for line in said if "zero point 5" in line], said
+    assert not [line for line in said if "run time" in line]
 
 
 def test_ranks_that_core_ml_has_no_operation_for() -> None:

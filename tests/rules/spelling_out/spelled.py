@@ -1,4 +1,4 @@
-"""One node, said otherwise by `legalize-qnn`, which has all of these rules; and held to everything a pass promises."""
+"""One node, said otherwise by `legalize-qnn`, or another pass of such rules; and held to everything a pass promises."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from onnxopt import ir
 from onnxopt.passes.legalize_qnn import LegalizeQnn
-from onnxopt.pipeline.base import Context
+from onnxopt.pipeline.base import Context, Pass
 from tests.passes.checks import check_pass, parse, run, run_pass
 
 PASS = LegalizeQnn()
@@ -18,16 +18,16 @@ def model(interface: str, body: str, constants: str = "", opset: int = 18) -> ir
     return parse(f'<ir_version: 10, opset_import: ["" : {opset}]> g {interface} {weights} {{ {body} }}')
 
 
-def check(graph: ir.Graph, feeds: dict[str, np.ndarray] | None = None, *, gone: str = "") -> Context:
+def check(graph: ir.Graph, feeds: dict[str, np.ndarray] | None = None, *, gone: str = "", by: Pass = PASS) -> Context:
     """The pass changes the graph, keeps its outputs, and finds nothing more; the operator `gone` is."""
-    ctx = check_pass(PASS, graph, feeds)
+    ctx = check_pass(by, graph, feeds)
     assert not gone or gone not in {node.op for node in ir.every_node(graph)}
     return ctx
 
 
-def kept(graph: ir.Graph) -> None:
+def kept(graph: ir.Graph, by: Pass = PASS) -> None:
     """The pass leaves the graph as it is, and refuses nothing."""
-    ctx = check_pass(PASS, graph, expect_change=False)
+    ctx = check_pass(by, graph, expect_change=False)
     assert not ctx.refusals, ctx.refusals
 
 

@@ -82,9 +82,20 @@ def test_what_htp_gets_right_stays(attributes: str) -> None:
     kept(resize(attributes, "1,2,8,12"))
 
 
-def test_kept_ratios_are_refused() -> None:
-    graph = resize('mode = "cubic", keep_aspect_ratio_policy = "not_larger"', "1,2,4,6")
-    check_refusal(PASS, graph, "keeps the aspect ratio")
+def _in_proportion(policy: str, sizes: str, wanted: str) -> ir.Graph:
+    body = f'y = Resize <mode = "cubic", axes = [2, 3], keep_aspect_ratio_policy = "{policy}"> (x, , , sizes)'
+    return model(f"(float[1,2,4,6] x) => (float[1,2,{wanted}] y)", body, f"int64[2] sizes = {{{sizes}}}", 19)
+
+
+@pytest.mark.parametrize(("policy", "wanted"), [("not_larger", "8,12"), ("not_smaller", "12,18")])
+def test_kept_ratios(policy: str, wanted: str) -> None:
+    check(_in_proportion(policy, "8, 18", wanted), gone="Resize")
+
+
+def test_kept_ratios_that_are_rounded_are_refused() -> None:
+    check_refusal(
+        PASS, _in_proportion("not_larger", "5, 18", "5,8"), "keeping the aspect ratio makes 7.5 of 6 elements"
+    )
 
 
 def test_open_sizes_are_refused() -> None:

@@ -1,281 +1,290 @@
 // The page: what is looked at, and what follows when that changes.
 
-const MODES = [["changes", "changes"], ["before", "before"], ["after", "after"], ["side", "side by side"]];
-const PANELS = [["pass", "Pass"], ["node", "Node"], ["diff", "Diff"], ["tables", "Tables"]];
+const KINDS = {
+  changes: [null, ["kept", "added", "changed", "removed"]],
+  before: [["kept", "changed", "removed"], null],
+  after: [null, ["kept", "added", "changed"]],
+  side: [["kept", "changed", "removed"], ["kept", "added", "changed"]],
+}; // what is drawn in the picture before and in the one after
+const DRAWN = ["step", "mode", "scope", "constants", "selected", "query"]; // what the pictures depend on
 
 class App {
   constructor(story, root) {
     this.story = story;
     this.state = { step: 0, mode: "changes", scope: 0, selected: null, panel: "pass", constants: false, query: "" };
-    this.open = new Map(); // open blocks, by scope
-    this.plans = new Map();
+    this.open = new Map(); // names of the open blocks, by scope
+    this.known = new Map(); // plans and scenes
+    this.states = new Map();
     this.layouts = new Layouts();
     this.panes = ["before", "after"].map((label) => new Drawing(label, (drawing) => this.moved(drawing)));
     this.minimap = new Minimap((x, y) => this.main().place(this.main().svg.clientWidth / 2 - x * this.main().scale, this.main().svg.clientHeight / 2 - y * this.main().scale, this.main().scale));
     this.timeline = new Timeline(story, (step) => this.go(step));
+    this.search = new Search(this);
+    this.controls = new Controls(this);
+    this.tabs = new Tabs((panel) => this.set({ panel }));
     this.build(root);
-    document.addEventListener("keydown", (event) => this.key(event));
-    window.addEventListener("resize", () => this.moved(this.main()));
-    this.go(0);
+    this.listen();
+    this.showPanel();
+    this.timeline.mark(0);
+    // The timeline is painted first: of a very large graph the drawing takes a while to prepare.
+    requestAnimationFrame(() => setTimeout(() => this.draw()));
   }
 
   build(root) {
-    this.search = h("input", { type: "search", placeholder: "name, operator, shape", "aria-label": "search nodes", oninput: (event) => this.find(event.target.value), onkeydown: (event) => event.key === "Enter" && this.nextMatch() });
-    this.found = h("output", { class: "found", "aria-live": "polite" });
-    this.modes = MODES.map(([mode, label]) => h("button", { "data-mode": mode, onclick: () => this.set({ mode }) }, label));
-    this.tabs = PANELS.map(([panel, label]) => h("button", { role: "tab", "data-panel": panel, onclick: () => this.set({ panel }) }, label));
-    this.crumbs = h("nav", { class: "crumbs", "aria-label": "scope" });
-    this.panel = h("section", { class: "panel-body", role: "tabpanel", tabindex: 0 });
-    const tool = (label, title, act) => h("button", { title, "aria-label": title, onclick: act }, label);
-    const constants = h("label", { class: "toggle" }, h("input", { type: "checkbox", onchange: (event) => this.set({ constants: event.target.checked }) }), " constants");
-    const tools = h("div", { class: "tools" }, h("span", { class: "group", role: "group", "aria-label": "view" }, this.modes),
-      h("span", { class: "group" }, tool("−", "zoom out", () => this.main().zoom(0.8)), tool("+", "zoom in", () => this.main().zoom(1.25)), tool("top", "fit the width", () => this.main().fit()), tool("whole", "fit the whole graph", () => this.main().whole())),
-      h("span", { class: "group" }, tool("collapse", "collapse all blocks", () => this.setOpen([])), tool("expand", "expand all blocks", () => this.expandAll())), constants);
-    const head = h("header", {}, h("h1", {}, name(this.story.title, 60)), h("p", { class: "pipeline" }, name(this.story.pipeline, 200)), h("span", { class: "searching" }, this.search, this.found), tool("◐", "light or dark", () => this.theme()));
+    const theme = button("◐", "light or dark", () => this.theme(), { "aria-label": "light or dark" });
+    const head = h("header", {}, h("h1", {}, name(this.story.title, 60)), h("p", { class: "pipeline" }, name(this.story.pipeline, 200)), this.search.element, theme);
     this.graph = h("div", { class: "panes" }, this.panes.map((pane) => pane.element), this.minimap.canvas);
-    const legend = h("p", { class: "legend" }, ...["added", "changed", "removed"].map((state) => h("span", { class: state }, state)), "← → pass · ↑ ↓ node · / search · double click: open");
-    const middle = h("main", {}, tools, this.crumbs, this.graph, legend);
-    const side = h("aside", { class: "panel", "aria-label": "details" }, h("div", { class: "tabs", role: "tablist" }, this.tabs), this.panel);
-    const failed = this.story.failed ? h("p", { class: "banner bad", role: "alert" }, plain(this.story.failed, 600)) : null;
-    root.replaceChildren(head, ...(failed ? [failed] : []), h("div", { class: "columns" }, this.timeline.element, middle, side));
+    const middle = h("main", {}, this.controls.tools, this.controls.place, this.graph, this.controls.legend);
+    const failed = this.story.failed ? [h("p", { class: "banner bad", role: "alert" }, plain(this.story.failed, 600))] : [];
+    root.replaceChildren(head, ...failed, h("div", { class: "columns" }, this.timeline.element, middle, this.tabs.element));
   }
 
+  listen() {
+    listenToKeys(this);
+    window.addEventListener("resize", () => this.moved(this.main()));
+    // Paper has another size than the window: what is seen now is what is printed.
+    window.addEventListener("beforeprint", () => this.panes.forEach(({ svg }) => svg.setAttribute("viewBox", `0 0 ${svg.clientWidth} ${svg.clientHeight}`)));
+    window.addEventListener("afterprint", () => this.panes.forEach(({ svg }) => svg.removeAttribute("viewBox")));
+  }
+
+  // The picture that is worked on: that of the graph after the pass, where it is shown.
   main() {
     return this.panes[this.state.mode === "before" ? 0 : 1];
   }
 
-  go(step) {
+  go(step, focus = false) {
     this.set({ step });
-    this.timeline.mark(step);
+    this.timeline.mark(step, focus);
   }
 
   set(next) {
     const was = { ...this.state };
     Object.assign(this.state, next);
-    const graphKeys = ["step", "mode", "scope", "constants", "selected", "query"];
-    if (graphKeys.some((key) => was[key] !== this.state[key]) || !this.drawn) this.draw(was);
     this.showPanel();
-    for (const button of this.modes) button.setAttribute("aria-pressed", String(button.dataset.mode === this.state.mode));
-    for (const tab of this.tabs) tab.setAttribute("aria-selected", String(tab.dataset.panel === this.state.panel));
+    return DRAWN.some((key) => was[key] !== this.state[key]) || !this.key ? this.draw() : Promise.resolve();
   }
 
   showPanel() {
     const { panel, selected, step } = this.state;
+    const go = (id) => this.pick(id, true);
     const made = {
-      pass: () => rewritesPanel(this.story, step, (id) => this.pick(id, true)),
-      node: () => (selected === null ? h("p", { class: "dim" }, "Click a node, or search for one.") : nodePanel(this.story, selected, step, (id) => this.pick(id, true))),
+      pass: () => rewritesPanel(this.story, step, go),
+      node: () => (selected === null ? h("p", { class: "dim" }, "Click a node, or search for one.") : nodePanel(this.story, selected, step, go)),
       diff: () => diffPanel(this.story, step),
       tables: () => tablesPanel(this.story, step),
     }[panel]();
-    this.panel.replaceChildren(made);
+    this.tabs.show(panel, made);
   }
 
-  // Blocks, order and edges of a scope: once, for all steps.
-  plan(scope) {
-    const key = `${scope}/${this.state.constants}`;
-    if (!this.plans.has(key)) {
-      const { story } = this;
-      const hidden = new Set();
-      if (!this.state.constants) story.steps.forEach((step, at) => step.delta && story.constants(at, scope).forEach((id) => hidden.add(id)));
-      const order = unionOrder(story, scope).filter((id) => !hidden.has(id));
-      const first = (id) => story.versions[story.byId.get(id).find(([, version]) => version >= 0)[1]];
-      const edges = unionEdges(story, scope, (id) => hidden.has(id));
-      const blocks = blockTree(order, edges, (id) => first(id).op);
-      if (!this.open.has(scope)) this.open.set(scope, new Set(order.length <= FEW ? allBlocks(blocks) : []));
-      this.plans.set(key, { hidden, order, edges, blocks, first });
-    }
-    return this.plans.get(key);
+  once(key, make) {
+    if (!this.known.has(key)) this.known.set(key, make());
+    return this.known.get(key);
   }
 
-  setOpen(blocks) {
-    this.open.set(this.state.scope, new Set(blocks));
-    this.draw(this.state);
+  plan(scope = this.state.scope) {
+    const { constants } = this.state;
+    const plan = this.once(`${scope}/${constants}`, () => planOf(this.story, scope, constants));
+    if (!this.open.has(scope)) this.open.set(scope, new Set(plan.order.length <= FEW ? allBlocks(plan.blocks).map(({ id }) => id) : []));
+    return plan;
   }
 
-  expandAll() {
-    const { blocks, order } = this.plan(this.state.scope);
-    if (order.length > 1500) {
-      this.found.textContent = `${order.length} nodes are too many to draw at once: open blocks by double click`;
-      return;
-    }
-    this.setOpen(allBlocks(blocks));
+  sceneKey() {
+    const { scope, constants } = this.state;
+    return `${scope}/${constants}/${[...this.open.get(scope)].sort().join()}`;
   }
 
-  async draw(was) {
-    this.drawn = true;
-    const { scope, constants, step } = this.state;
-    const plan = this.plan(scope);
-    const view = sceneOf(this.story, plan, this.open.get(scope), scope);
-    const key = `${scope}/${constants}/${[...this.open.get(scope)].join()}`;
-    this.graph.classList.toggle("busy", !this.layouts.known.has(key));
+  // What is drawn is always what is looked at when the layout has come, which may be more than was asked for.
+  async draw() {
+    this.graph.classList.add("busy");
+    const plan = this.plan();
+    const key = this.sceneKey();
+    const view = this.once(`scene ${key}`, () => sceneOf(this.story, plan, this.open.get(this.state.scope)));
     const found = await this.layouts.of(key, view.items.map(({ id, width, height }) => ({ id, width, height })), view.edges);
-    if (key !== `${this.state.scope}/${this.state.constants}/${[...this.open.get(this.state.scope)].join()}` || step !== this.state.step) return;
+    if (key !== this.sceneKey()) return;
     this.graph.classList.remove("busy");
-    this.show(found, view, was, key);
+    this.show(found, view, key);
   }
 
-  show(found, view, was, key) {
+  show(found, view, key) {
+    const { story } = this;
     const { step, mode, scope, selected, query } = this.state;
-    const states = statesOf(this.story, view, step, scope);
-    const wanted = { changes: [null, ["kept", "added", "changed", "removed"]], before: [["kept", "changed", "removed"], null], after: [null, ["kept", "added", "changed"]], side: [["kept", "changed", "removed"], ["kept", "added", "changed"]] }[mode];
+    const wasAt = this.key === key && this.mode === mode;
+    const focus = this.mode === mode ? undefined : this.main().middle();
+    [this.view, this.states] = [view, statesOf(story, view, step, scope)];
     const owner = selected === null ? null : view.owner.get(selected);
-    const matches = query ? new Set(this.matching(query).map((id) => view.owner.get(id))) : null;
-    const anchor = owner ?? [...states].find(([, state]) => state !== "kept")?.[0];
-    const fresh = this.lastKey !== key;
-    wanted.forEach((kinds, at) => {
-      const pane = this.panes[at];
-      pane.element.hidden = !kinds;
-      if (!kinds) return;
-      const was = anchor && pane.screenY(anchor);
-      const items = view.items.filter((item) => kinds.includes(states.get(item.id))).map((item) => ({ ...item, ...labelOf(this.story, item, at === 0 ? this.story.before(step) : this.story.settled(step)), state: states.get(item.id) === "kept" ? "" : states.get(item.id) }));
-      const edges = edgesOf(this.story, view, step, scope, mode === "changes" ? "both" : at === 0 ? "before" : "after");
-      pane.show(found, items, edges, { selected: owner, matches, onPick: (item) => this.picked(item), onOpen: (item) => this.opened(item) });
-      pane.caption.textContent = mode === "changes" ? "" : ["before", "after"][at];
-      if (fresh || pane.scale === 1 && pane.x === 0) requestAnimationFrame(() => this.start(pane));
-      else if (was !== undefined && was !== null && pane.screenY(anchor) !== undefined) pane.place(pane.x, pane.y + was - pane.screenY(anchor), pane.scale);
-    });
-    this.lastKey = key;
-    this.shownStates = states;
-    this.showCrumbs();
-    requestAnimationFrame(() => this.moved(this.main()));
+    const anchor = owner ?? [...this.states].find(([, state]) => state !== "kept")?.[0];
+    const look = {
+      selected: owner, matches: query ? new Set(this.search.matching(query).map((id) => view.owner.get(id))) : null,
+      onPick: (item) => this.picked(item), onOpen: (item) => this.opened(item), onClose: (block) => this.toggle(block, false), titleOf: (block) => this.titleOf(block),
+    };
+    KINDS[mode].forEach((kinds, at) => this.showPane(this.panes[at], kinds, at, { found, look, anchor, wasAt }));
+    [this.key, this.mode] = [key, mode];
+    this.controls.show(this.state, this.states);
+    this.minimap.show(this.main(), this.states);
+    if (!wasAt) this.start(owner ?? focus);
+    else this.keepChangesSeen();
     document.body.dataset.drawn = `${step}/${mode}/${view.items.length}`;
   }
 
-  start(pane) {
-    const owner = this.state.selected === null ? null : this.view?.owner.get(this.state.selected);
-    pane.fit();
-    if (owner) pane.centre(owner);
+  showPane(pane, kinds, at, { found, look, anchor, wasAt }) {
+    pane.element.hidden = !kinds;
+    if (!kinds) return;
+    const { story, view, states } = this;
+    const { step, mode, scope } = this.state;
+    const was = wasAt && anchor ? pane.screenY(anchor) : undefined;
+    const isBefore = at === 0;
+    const shownAt = isBefore ? story.before(step) : story.settled(step);
+    const items = view.items.filter((item) => kinds.includes(states.get(item.id))).map((item) => ({ ...item, ...labelOf(story, item, shownAt), state: states.get(item.id) === "kept" ? "" : states.get(item.id) }));
+    const ids = new Set(items.map(({ id }) => id));
+    const isShown = mode === "side" ? (id) => states.has(id) : (id) => ids.has(id);
+    const edges = edgesOf(story, view, step, scope, mode === "changes" ? "both" : isBefore ? "before" : "after");
+    pane.show(found, { items, edges, isShown }, look);
+    pane.caption.textContent = mode === "changes" ? "" : ["before", "after"][at];
+    const now = pane.screenY(anchor);
+    if (was !== undefined && now !== undefined) pane.place(pane.x, pane.y + was - now, pane.scale, true);
+  }
+
+  start(item) {
+    this.minimap.canvas.hidden = false;
+    for (const pane of this.panes) if (!pane.element.hidden) pane.fit();
+    if (item) this.main().centre(item);
+    this.moved(this.main());
+  }
+
+  // Stepping shows what the pass did, not a part of the graph that it left alone.
+  keepChangesSeen() {
+    const changed = this.changes();
+    if (this.main().step !== this.state.step && changed.length && !changed.some((id) => this.main().sees(id))) this.main().centre(changed[0]);
+    this.main().step = this.state.step;
+    this.moved(this.main());
+  }
+
+  // The items that the pass changed and that are drawn, from the top.
+  changes() {
+    const { positions } = this.main();
+    const drawn = [...this.states].filter(([id, state]) => state !== "kept" && positions.has(id)).map(([id]) => id);
+    return drawn.sort((one, other) => positions.get(one).y - positions.get(other).y || positions.get(one).x - positions.get(other).x);
+  }
+
+  nextChange(by) {
+    const changed = this.changes();
+    if (!changed.length) return this.search.say("this pass changed nothing that is drawn here");
+    const at = changed.indexOf(this.changeAt);
+    this.changeAt = changed.at((at < 0 ? (by > 0 ? 0 : -1) : at + by) % changed.length);
+    const item = this.view.items.find(({ id }) => id === this.changeAt);
+    if (item.node !== undefined) this.pick(item.node);
+    this.main().centre(this.changeAt);
+    return this.search.say(`change ${changed.indexOf(this.changeAt) + 1} of ${changed.length}`);
+  }
+
+  nextMode() {
+    const at = MODES.findIndex(([mode]) => mode === this.state.mode);
+    this.set({ mode: MODES[(at + 1) % MODES.length][0] });
   }
 
   moved(drawing) {
     if (this.state.mode === "side") for (const pane of this.panes) if (pane !== drawing) pane.place(drawing.x, drawing.y, drawing.scale, true);
-    this.minimap.show(this.main(), this.shownStates ?? new Map());
+    this.minimap.show(this.main(), this.states);
+  }
+
+  titleOf(block) {
+    const called = blockName(block, (id) => this.story.firstVersion(id).name);
+    return `${block.letter ? `${block.letter} · ` : ""}${called || `${block.size} nodes`}`;
   }
 
   picked(item) {
-    if (item.closed) return this.opened(item);
-    if (item.node !== undefined) this.pick(item.node);
+    if (item.closed) this.toggle(item.block, true);
+    else if (item.node !== undefined) this.pick(item.node);
   }
 
   // Select a node; where it is not drawn, open what hides it.
-  pick(id, show = false) {
-    const version = this.story.version(id, this.story.settled(this.state.step)) ?? this.story.version(id, this.story.before(this.state.step)) ?? this.story.versions[this.story.byId.get(id).find(([, one]) => one >= 0)[1]];
-    if (show) {
-      if (version.scope !== this.state.scope) this.state.scope = version.scope;
-      if (this.plan(version.scope).hidden.has(id)) this.state.constants = true;
-      const path = pathTo(this.plan(version.scope).blocks, id);
-      for (const block of path) this.open.get(version.scope).add(block.id);
-      this.centreOn = id;
-    }
-    this.set({ selected: id, panel: "node" });
-    if (show) this.draw(this.state).then(() => this.main().centre(`n${id}`));
+  async pick(id, show = false) {
+    if (show) this.uncover(id);
+    await this.set({ selected: id, panel: "node" });
+    if (!show) return;
+    await this.draw();
+    const item = `n${id}`;
+    if (!this.main().sees(item)) this.main().centre(item);
+  }
+
+  uncover(id) {
+    const { scope } = this.story.someVersion(id, this.state.step);
+    this.state.scope = scope;
+    if (this.plan(scope).hidden.has(id)) this.state.constants = true;
+    for (const block of pathTo(this.plan(scope).blocks, id)) this.open.get(scope).add(block.id);
   }
 
   opened(item) {
-    if (item.closed) {
-      this.open.get(this.state.scope).add(item.block.id);
-      return this.draw(this.state);
-    }
-    const inside = this.story.scopes.findIndex((scope) => scope.node === item.node);
-    if (inside >= 0) this.set({ scope: inside });
-    else if (item.block?.size > 1) this.close(item.block);
-    return undefined;
+    if (item.closed) this.toggle(item.block, true);
+    else if (item.node !== undefined) this.goInside(item.node);
   }
 
-  close(block) {
-    this.open.get(this.state.scope).delete(block.id);
-    this.draw(this.state);
+  goInside(node) {
+    const [inside] = this.story.inside(node, this.story.someVersion(node, this.state.step));
+    if (inside !== undefined) this.set({ scope: inside, selected: null });
   }
 
-  showCrumbs() {
-    const { scopes } = this.story;
-    const parent = (scope) => (scopes[scope].node === undefined ? 0 : this.story.versions[this.story.byId.get(scopes[scope].node).find(([, version]) => version >= 0)[1]].scope);
-    const path = [];
-    for (let at = this.state.scope; at !== 0; at = parent(at)) path.unshift(at);
-    const button = (at) => h("button", { class: "link", "aria-current": at === this.state.scope ? "page" : null, onclick: () => this.set({ scope: at }) }, scopeName(this.story, at));
-    const inner = scopes.map((scope, at) => at).filter((at) => at !== this.state.scope && at !== 0 && parent(at) === this.state.scope);
-    const most = 40;
-    const choice = inner.length ? h("select", { "aria-label": "open a subgraph or function", onchange: (event) => this.set({ scope: Number(event.target.value) }) }, h("option", { value: "" }, `${inner.length} inside…`), inner.slice(0, most * 25).map((at) => h("option", { value: at }, scopeName(this.story, at)))) : null;
-    this.crumbs.replaceChildren(...[0, ...path].flatMap((at, place) => [place ? " › " : "", button(at)]), " ", ...(choice ? [choice] : []));
+  async toggle(block, isOpen) {
+    const open = this.open.get(this.state.scope);
+    if (isOpen) open.add(block.id);
+    else for (const one of allBlocks([block])) open.delete(one.id);
+    await this.draw();
+    this.main().centre(isOpen ? this.view.owner.get(block.nodes[0]) : block.id);
   }
 
-  matching(query) {
-    const words = query.toLowerCase().split(/\s+/).filter(Boolean);
-    const nodes = this.story.at(this.story.settled(this.state.step), this.state.scope);
-    const gone = this.story.at(this.story.before(this.state.step), this.state.scope);
-    const text = (version) => [version.name, this.story.opName(version), ...[...this.story.outputs(version), ...this.story.inputs(version)].filter(Boolean).flatMap((value) => [value.name, shapeText(value), value.dtype])].join(" ").toLowerCase();
-    return [...new Map([...gone, ...nodes])].filter(([, version]) => words.every((word) => text(version).includes(word))).map(([id]) => id);
+  collapseAll() {
+    this.open.set(this.state.scope, new Set());
+    this.draw();
   }
 
-  find(query) {
-    this.set({ query: query.trim() });
-    const found = query.trim() ? this.matching(query) : [];
-    this.found.textContent = query.trim() ? `${found.length} found` : "";
-    this.matchAt = -1;
+  expandAll() {
+    const { blocks, order } = this.plan();
+    if (order.length > MANY) return this.search.say(`${order.length} nodes are too many to draw at once: open blocks one by one`);
+    this.open.set(this.state.scope, new Set(allBlocks(blocks).map(({ id }) => id)));
+    return this.draw();
   }
 
-  nextMatch() {
-    const found = this.matching(this.state.query);
-    if (!found.length) return;
-    this.matchAt = (this.matchAt + 1) % found.length;
-    this.found.textContent = `${this.matchAt + 1} of ${found.length}`;
-    this.pick(found[this.matchAt], true);
-  }
-
-  neighbour(down) {
+  // From a node to the first that makes what it reads, or that reads what it makes.
+  neighbour(isDown) {
     const { selected, step, scope } = this.state;
-    const nodes = this.story.at(this.story.settled(step), scope);
+    if (selected === null) return this.pickFirst();
+    const nodes = this.story.at(this.story.version(selected, this.story.settled(step)) ? this.story.settled(step) : this.story.before(step), scope);
     const version = nodes.get(selected);
-    if (!version) return;
-    const values = new Set((down ? this.story.outputs(version) : this.story.inputs(version)).filter(Boolean).map((value) => value.id));
-    const found = [...nodes].find(([, other]) => (down ? this.story.inputs(other) : this.story.outputs(other)).some((value) => value && values.has(value.id)));
-    if (found) this.pick(found[0], true);
+    if (!version) return undefined;
+    const values = new Set((isDown ? this.story.outputs(version) : this.story.reads(version)).filter(Boolean).map((value) => value.id));
+    const { hidden } = this.plan();
+    const isNext = ([id, other]) => !hidden.has(id) && (isDown ? this.story.reads(other) : this.story.outputs(other)).some((value) => value && values.has(value.id));
+    const found = [...nodes].find(isNext);
+    return found && this.pick(found[0], true);
   }
 
-  key(event) {
-    if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) {
-      if (event.key === "Escape") event.target.blur();
-      return;
-    }
-    const acts = {
-      ArrowRight: () => this.go(this.timeline.next(this.state.step, 1)), ArrowLeft: () => this.go(this.timeline.next(this.state.step, -1)),
-      Home: () => this.go(0), End: () => this.go(this.timeline.listed().at(-1)),
-      "/": () => this.search.focus(), "+": () => this.main().zoom(1.25), "-": () => this.main().zoom(0.8), 0: () => this.main().fit(),
-      Escape: () => this.set({ selected: null, scope: 0 }),
-      m: () => this.set({ mode: MODES[(MODES.findIndex(([mode]) => mode === this.state.mode) + 1) % MODES.length][0] }),
-    };
-    const inPanel = event.target.closest?.(".panel, .timeline");
-    if (!inPanel && this.state.selected !== null) Object.assign(acts, { ArrowDown: () => this.neighbour(true), ArrowUp: () => this.neighbour(false), Enter: () => this.enter() });
-    if (!acts[event.key]) return;
-    event.preventDefault();
-    acts[event.key]();
+  pickFirst() {
+    const main = this.main();
+    const first = this.view.items.find((item) => item.node !== undefined && main.sees(item.id)) ?? this.view.items.find((item) => item.node !== undefined);
+    return first && this.pick(first.node);
   }
 
   enter() {
-    const inside = this.story.scopes.findIndex((scope) => scope.node === this.state.selected);
-    if (inside >= 0) this.set({ scope: inside });
+    const focused = document.activeElement?.closest?.(".box, .tool");
+    const item = this.view.items.find(({ id }) => id === focused?.dataset.id);
+    if (item) this.opened(item);
+    else if (focused) focused.dispatchEvent(new MouseEvent("click"));
+    else if (this.state.selected !== null) this.goInside(this.state.selected);
+  }
+
+  // Out of the selection, then out of the scope; what was inside of is selected.
+  back() {
+    const { selected, scope } = this.state;
+    const around = this.story.around(scope);
+    if (selected !== null) this.set({ selected: null });
+    else if (around !== undefined) this.set({ scope: around, selected: this.story.scopes[scope].node ?? null });
   }
 
   theme() {
-    const dark = getComputedStyle(document.documentElement).getPropertyValue("--is-dark").trim() === "1";
-    document.documentElement.dataset.theme = dark ? "light" : "dark";
-    this.moved(this.main());
+    const isDark = getComputedStyle(document.documentElement).getPropertyValue("--is-dark").trim() === "1";
+    document.documentElement.dataset.theme = isDark ? "light" : "dark";
+    this.minimap.show(this.main(), this.states);
   }
-}
-
-function allBlocks(blocks) {
-  return blocks.flatMap((block) => [block.id, ...allBlocks(block.children ?? [])]);
-}
-
-function pathTo(blocks, id) {
-  for (const block of blocks) if (block.nodes.includes(id)) return [block, ...pathTo(block.children ?? [], id)];
-  return [];
-}
-
-function scopeName(story, at) {
-  const scope = story.scopes[at];
-  const label = scope.kind === "subgraph" ? `${scope.attribute} · ${scope.name}` : scope.kind === "function" ? `function ${scope.name}` : scope.name || "graph";
-  return plain(label, 48);
 }
 
 readDocument().then(

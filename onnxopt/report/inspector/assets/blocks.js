@@ -1,59 +1,9 @@
 // Large graphs by blocks: intervals of one order that holds for all steps, cut where few values cross.
 
-const FEW = 200; // so many nodes are drawn one by one from the start
+const FEW = 250; // so many nodes are drawn one by one from the start
+const MANY = 1500; // and so many at most when all blocks are opened
 const TOP = 90; // so many blocks at most at the top
 const WINDOW = 40; // a cut is the narrowest place of so many nodes to either side
-
-// All nodes that a scope ever has, in one order: that of the input model, new ones behind what they read.
-function unionOrder(story, scope) {
-  let order = [...story.at(0, scope).keys()];
-  const place = new Set(order);
-  story.steps.forEach((step, at) => {
-    const added = (step.delta?.added ?? []).filter((id) => !place.has(id) && story.version(id, at)?.scope === scope);
-    if (!added.length || at === 0) return;
-    const nodes = story.at(at, scope);
-    const maker = makers(story, nodes);
-    const index = new Map(order.map((id, position) => [id, position]));
-    const behind = new Map();
-    const anchors = new Map();
-    for (const id of added) {
-      let anchor = -1;
-      for (const value of story.reads(nodes.get(id)).filter(Boolean)) {
-        const made = maker.get(value.id);
-        anchor = Math.max(anchor, index.get(made) ?? anchors.get(made) ?? -1);
-      }
-      anchors.set(id, anchor);
-      if (!behind.has(anchor)) behind.set(anchor, []);
-      behind.get(anchor).push(id);
-      place.add(id);
-    }
-    const next = [...(behind.get(-1) ?? [])];
-    order.forEach((id, position) => next.push(id, ...(behind.get(position) ?? [])));
-    order = next;
-  });
-  return order;
-}
-
-// Every pair of nodes of which, at some step, one reads what the other makes; and at how many steps.
-function unionEdges(story, scope, isHidden) {
-  const found = new Map();
-  story.steps.forEach((step, at) => {
-    if (!step.delta || (at > 0 && ![...step.delta.added, ...step.delta.changed].some((id) => story.version(id, at)?.scope === scope))) return;
-    const nodes = story.at(at, scope);
-    const maker = makers(story, nodes);
-    for (const [id, version] of nodes) {
-      if (isHidden(id)) continue;
-      for (const value of story.reads(version)) {
-        const made = value && maker.get(value.id);
-        if (made !== undefined && !isHidden(made)) {
-          const key = `${made}>${id}`;
-          found.set(key, [made, id, (found.get(key)?.[2] ?? 0) + 1]);
-        }
-      }
-    }
-  });
-  return [...found.values()];
-}
 
 // The tree of blocks over the visible nodes: {id, nodes | children}.
 function blockTree(order, edges, opOf) {
@@ -131,35 +81,60 @@ function groupBlock(children) {
   };
 }
 
+// Blocks of the same operators in the same order share a letter, by which a repeated part of the model is recognised.
 function countAlike(blocks) {
-  const all = [];
-  const walk = (block) => {
-    all.push(block);
-    (block.children ?? []).forEach(walk);
-  };
-  blocks.forEach(walk);
-  const counts = new Map();
-  for (const block of all) counts.set(block.signature, (counts.get(block.signature) ?? 0) + 1);
-  for (const block of all) block.alike = counts.get(block.signature);
+  const all = allBlocks(blocks);
+  const alike = new Map();
+  for (const block of all) alike.set(block.signature, [...(alike.get(block.signature) ?? []), block]);
+  let letters = 0;
+  for (const same of alike.values()) {
+    const letter = same.length > 1 && same[0].size > 1 ? letterOf(letters++) : "";
+    same.forEach((block, at) => Object.assign(block, { letter, turn: at + 1, alike: same.length }));
+  }
+}
+
+function letterOf(number) {
+  return number < 26 ? String.fromCharCode(65 + number) : letterOf(Math.floor(number / 26) - 1) + letterOf(number % 26);
+}
+
+function allBlocks(blocks) {
+  return blocks.flatMap((block) => [block, ...allBlocks(block.children ?? [])]);
+}
+
+// From the outermost block to the one that holds a node itself.
+function pathTo(blocks, id) {
+  for (const block of blocks) if (block.nodes.includes(id)) return [block, ...pathTo(block.children ?? [], id)];
+  return [];
+}
+
+// What a block is called: the part of their names that its nodes share, where they have one.
+function blockName(block, nameOf) {
+  const names = block.nodes.map(nameOf).filter(Boolean);
+  if (names.length < 2) return "";
+  const parts = names.map((text) => text.split(/[/.]/).slice(0, -1));
+  const shared = parts[0].filter((part, at) => parts.every((other) => other[at] === part));
+  return shared.slice(-2).join("/").replace(/^\//, "");
 }
 
 // What is drawn: nodes of open blocks, closed blocks whole. Map from node to the item that stands for it.
 function visibleItems(blocks, open) {
   const items = [];
   const owner = new Map();
-  const walk = (block) => {
-    if (block.size === 1 || open.has(block.id)) {
-      if (block.children) block.children.forEach(walk);
-      else
-        block.nodes.forEach((id) => {
-          items.push({ id: `n${id}`, node: id, block });
-          owner.set(id, `n${id}`);
-        });
-    } else {
-      items.push({ id: block.id, block, closed: true });
-      block.nodes.forEach((id) => owner.set(id, block.id));
+  const own = (id, item) => owner.set(id, item);
+  const walk = (block, frames) => {
+    if (block.size > 1 && !open.has(block.id)) {
+      items.push({ id: block.id, block, closed: true, frames });
+      block.nodes.forEach((id) => own(id, block.id));
+      return;
     }
+    const around = block.size > 1 ? [...frames, block] : frames;
+    if (block.children) block.children.forEach((child) => walk(child, around));
+    else
+      block.nodes.forEach((id) => {
+        items.push({ id: `n${id}`, node: id, frames: around });
+        own(id, `n${id}`);
+      });
   };
-  blocks.forEach(walk);
+  blocks.forEach((block) => walk(block, []));
   return { items, owner };
 }

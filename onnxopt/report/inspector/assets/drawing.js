@@ -1,53 +1,6 @@
 // The graph as a picture that is dragged, zoomed and clicked.
 
-const CHAR = 6.6; // about the width of a character of a node's label, in pixels
-const MOST_CHARS = 26;
-
-function boxOf(label, detail) {
-  const chars = Math.min(MOST_CHARS, Math.max(label.length, detail.length * 0.86, 5));
-  return { width: Math.round(chars * CHAR + 22), height: detail ? 36 : 24 };
-}
-
-// Positions without the rows in which nothing is shown: x stays, y moves up.
-function compacted(found, isShown) {
-  const rows = new Map();
-  for (const item of found.items) {
-    const row = rows.get(item.y) ?? { y: item.y, height: 0, used: false };
-    row.height = Math.max(row.height, item.height);
-    row.used ||= isShown(item.id);
-    rows.set(item.y, row);
-  }
-  const sorted = [...rows.values()].sort((a, b) => a.y - b.y);
-  let next = 16;
-  for (const row of sorted) {
-    if (row.used) next += row.height / 2;
-    row.to = next;
-    if (row.used) next += row.height / 2 + 26;
-  }
-  const moved = (y) => {
-    let [low, high] = [0, sorted.length - 1];
-    if (!sorted.length || y <= sorted[0].y) return (sorted[0]?.to ?? 0) + y - (sorted[0]?.y ?? 0);
-    if (y >= sorted[high].y) return sorted[high].to + y - sorted[high].y;
-    while (high - low > 1) {
-      const middle = (low + high) >> 1;
-      if (sorted[middle].y <= y) low = middle;
-      else high = middle;
-    }
-    const share = (y - sorted[low].y) / (sorted[high].y - sorted[low].y);
-    return sorted[low].to + share * (sorted[high].to - sorted[low].to);
-  };
-  return { moved, height: next, width: Math.max(0, ...found.items.map((item) => item.x + item.width / 2)) + 16 };
-}
-
-function curve(points, moved) {
-  const at = points.map(({ x, y }) => [x, moved(y)]);
-  let path = `M${at[0][0]},${at[0][1]}`;
-  for (let next = 1; next < at.length; next += 1) {
-    const middle = (at[next - 1][1] + at[next][1]) / 2;
-    path += `C${at[next - 1][0]},${middle} ${at[next][0]},${middle} ${at[next][0]},${at[next][1]}`;
-  }
-  return path;
-}
+const READABLE = 0.8; // the scale at which labels can still be read
 
 class Drawing {
   constructor(label, onMove) {
@@ -56,8 +9,8 @@ class Drawing {
     this.onMove = onMove;
     this.layer = s("g");
     this.arrow = `arrow-${label}`;
-    const tip = s("marker", { id: this.arrow, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 6, markerHeight: 6, orient: "auto" }, s("path", { d: "M0,0L8,4L0,8z" }));
-    this.svg = s("svg", { class: "graph", role: "group", "aria-label": `graph, ${label}`, tabindex: 0 }, s("defs", {}, tip), this.layer);
+    const tip = s("marker", { id: this.arrow, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, markerUnits: "userSpaceOnUse", orient: "auto" }, s("path", { d: "M0,0L8,4L0,8z" }));
+    this.svg = s("svg", { class: "graph", role: "group", "aria-label": `graph, ${label}: arrow keys go from node to node`, tabindex: 0 }, s("defs", {}, tip), this.layer);
     this.caption = h("div", { class: "caption" }, label);
     this.element = h("div", { class: "pane" }, this.svg, this.caption);
     this.pointers = new Map();
@@ -65,12 +18,7 @@ class Drawing {
   }
 
   listen() {
-    this.svg.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const box = this.svg.getBoundingClientRect();
-      if (event.ctrlKey || event.metaKey || !event.shiftKey) this.zoom(Math.exp(-event.deltaY * 0.0016), event.clientX - box.left, event.clientY - box.top);
-      else this.move(-event.deltaY, 0);
-    }, { passive: false });
+    this.svg.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.svg.addEventListener("pointerdown", (event) => {
       this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
       this.dragged = 0;
@@ -79,19 +27,29 @@ class Drawing {
     for (const kind of ["pointerup", "pointercancel", "pointerleave"]) this.svg.addEventListener(kind, (event) => this.pointers.delete(event.pointerId));
   }
 
+  wheel(event) {
+    event.preventDefault();
+    const box = this.svg.getBoundingClientRect();
+    if (event.shiftKey) this.move(-event.deltaY, 0);
+    else this.zoom(Math.exp(-event.deltaY * 0.0016), event.clientX - box.left, event.clientY - box.top);
+  }
+
   drag(event) {
     const was = this.pointers.get(event.pointerId);
     if (!was) return;
     const now = [event.clientX, event.clientY];
-    if (this.pointers.size === 2) {
-      const other = [...this.pointers].find(([id]) => id !== event.pointerId)[1];
-      const apart = (point) => Math.hypot(point[0] - other[0], point[1] - other[1]) || 1;
-      const box = this.svg.getBoundingClientRect();
-      this.zoom(apart(now) / apart(was), (now[0] + other[0]) / 2 - box.left, (now[1] + other[1]) / 2 - box.top);
-    } else this.move(now[0] - was[0], now[1] - was[1]);
+    if (this.pointers.size === 2) this.pinch(event.pointerId, was, now);
+    else this.move(now[0] - was[0], now[1] - was[1]);
     this.dragged += Math.abs(now[0] - was[0]) + Math.abs(now[1] - was[1]);
     if (this.dragged > 4 && !this.svg.hasPointerCapture(event.pointerId)) this.svg.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, now);
+  }
+
+  pinch(pointer, was, now) {
+    const other = [...this.pointers].find(([id]) => id !== pointer)[1];
+    const apart = (point) => Math.hypot(point[0] - other[0], point[1] - other[1]) || 1;
+    const box = this.svg.getBoundingClientRect();
+    this.zoom(apart(now) / apart(was), (now[0] + other[0]) / 2 - box.left, (now[1] + other[1]) / 2 - box.top);
   }
 
   move(dx, dy) {
@@ -110,23 +68,54 @@ class Drawing {
     if (!quietly) this.onMove?.(this);
   }
 
-  fit() {
+  // The scale at which all is seen.
+  wholeScale() {
     const { width, height } = this.size ?? { width: 1, height: 1 };
-    const scale = Math.min(1.2, this.svg.clientWidth / width, this.svg.clientHeight / height);
-    // A long graph is shown from its top, at a size that can be read.
-    const shown = Math.max(scale, Math.min(0.8, this.svg.clientWidth / width));
-    this.place((this.svg.clientWidth - width * shown) / 2, shown > scale ? 8 : (this.svg.clientHeight - height * shown) / 2, shown);
+    return Math.min(1.2, this.svg.clientWidth / width, this.svg.clientHeight / height);
+  }
+
+  // A long graph is shown from its top, at a size that can be read.
+  fit() {
+    const whole = this.wholeScale();
+    const wide = this.svg.clientWidth / (this.size?.width ?? 1);
+    this.showAt(Math.max(whole, Math.min(READABLE, Math.max(wide, 0.4))), 8);
   }
 
   whole() {
-    const { width, height } = this.size ?? { width: 1, height: 1 };
-    const scale = Math.min(1.2, this.svg.clientWidth / width, this.svg.clientHeight / height);
-    this.place((this.svg.clientWidth - width * scale) / 2, (this.svg.clientHeight - height * scale) / 2, scale);
+    this.showAt(this.wholeScale());
   }
 
+  // All of the width at a scale, from the top or in the middle.
+  showAt(scale, top) {
+    const { left, width, height } = this.size ?? { left: 0, width: 1, height: 1 };
+    const room = this.svg.clientHeight - height * scale;
+    this.place((this.svg.clientWidth - width * scale) / 2 - left * scale, room >= 0 || top === undefined ? room / 2 : top, scale);
+  }
+
+  // An item in the middle; a picture that ends before the middle keeps its end at the edge.
   centre(id) {
     const at = this.positions?.get(id);
-    if (at) this.place(this.svg.clientWidth / 2 - at.x * this.scale, this.svg.clientHeight / 2 - at.y * this.scale, this.scale);
+    if (!at) return;
+    const { clientWidth, clientHeight } = this.svg;
+    const bottom = clientHeight - this.size.height * this.scale;
+    const y = clientHeight / 2 - at.y * this.scale;
+    this.place(clientWidth / 2 - at.x * this.scale, bottom >= 0 ? bottom / 2 : Math.min(8, Math.max(bottom - 8, y)), this.scale);
+  }
+
+  // What of the picture is seen: x, y, width, height.
+  seen() {
+    return [-this.x, -this.y, this.svg.clientWidth, this.svg.clientHeight].map((side) => side / this.scale);
+  }
+
+  seesAll() {
+    const [x, y, width, height] = this.seen();
+    return this.size.left >= x - 1 && this.size.left + this.size.width <= x + width + 1 && y <= 17 && this.size.height - GAP <= y + height;
+  }
+
+  sees(id) {
+    const at = this.positions?.get(id);
+    const [x, y, width, height] = this.seen();
+    return Boolean(at) && at.x > x && at.x < x + width && at.y > y && at.y < y + height;
   }
 
   screenY(id) {
@@ -134,74 +123,36 @@ class Drawing {
     return at && this.y + at.y * this.scale;
   }
 
-  // Draw items {id, label, detail, state, kind, hue, alike} at their places, and edges among them.
-  show(found, items, edges, { selected, matches, onPick, onOpen }) {
+  // The item nearest to the middle of what is seen.
+  middle() {
+    const [x, y, width, height] = this.seen();
+    const away = ([, at]) => Math.hypot(at.x - x - width / 2, at.y - y - height / 2);
+    return [...(this.positions ?? [])].reduce((best, one) => (best && away(best) <= away(one) ? best : one), null)?.[0];
+  }
+
+  // Draw items {id, label, detail, state, kind, hue, opens, frames} at their places, and the lines of `edges` among them.
+  // `isShown` tells which items take room, here or in the picture beside this one.
+  show(found, { items, edges, isShown }, acts) {
     const shown = new Map(items.map((item) => [item.id, item]));
-    const { moved, width, height } = compacted(found, (id) => shown.has(id));
-    this.size = { width, height };
+    const { moved, height } = compacted(found, isShown);
     this.positions = new Map();
-    const lines = found.edges
-      .filter(({ from, to }) => edges.has(`${from}>${to}`))
-      .map(({ from, to, points }) => s("path", { class: `edge ${edges.get(`${from}>${to}`)}`, d: curve(points, moved), "marker-end": `url(#${this.arrow})` }));
-    const boxes = [];
-    for (const place of found.items) {
-      const item = shown.get(place.id);
-      if (!item) continue;
-      const at = { x: place.x, y: moved(place.y), width: place.width, height: place.height };
-      this.positions.set(place.id, at);
-      boxes.push(this.box(item, at, { selected, matches, onPick, onOpen }));
-    }
-    this.layer.replaceChildren(s("g", { class: "edges" }, lines), s("g", { class: "boxes" }, boxes));
+    for (const place of found.items) if (shown.has(place.id)) this.positions.set(place.id, { ...place, y: moved(place.y) });
+    const lanes = new Lanes(this.positions.values());
+    const lines = found.edges.filter(({ from, to }) => edges.has(`${from}>${to}`)).map((edge) => this.line(edge, edges, lanes, moved, acts.selected));
+    const frames = framesOf(items, this.positions).map((frame) => frameElement(frame, acts));
+    const onPick = (item) => this.dragged > 4 || acts.onPick(item);
+    const boxes = items.filter((item) => this.positions.has(item.id)).map((item) => boxElement(item, this.positions.get(item.id), { ...acts, onPick }));
+    const hadFocus = this.layer.contains(document.activeElement);
+    this.size = { left: lanes.left - 16, width: lanes.right - lanes.left + 32, height };
+    this.layer.replaceChildren(s("g", { class: "frames" }, frames), s("g", { class: "edges" }, lines), s("g", { class: "boxes" }, boxes));
+    if (hadFocus) (this.layer.querySelector(".selected") ?? this.svg).focus({ preventScroll: true });
   }
 
-  box(item, { x, y, width, height }, { selected, matches, onPick, onOpen }) {
-    const classes = ["box", item.kind, item.state, item.id === selected ? "selected" : "", matches?.has(item.id) ? "match" : ""];
-    const pick = () => this.dragged > 4 || onPick(item);
-    const label = plain(item.label, MOST_CHARS);
-    return s(
-      "g",
-      {
-        class: classes.filter(Boolean).join(" "), transform: `translate(${x - width / 2},${y - height / 2})`, "data-id": item.id,
-        role: "button", tabindex: item.id === selected ? 0 : -1, "aria-label": `${label} ${plain(item.name ?? "", 60)} ${item.state ?? ""}`,
-        onclick: pick, ondblclick: () => onOpen(item),
-      },
-      s("rect", { width, height, rx: item.kind === "io" ? height / 2 : 5 }),
-      item.hue === undefined ? null : s("rect", { class: "stripe", width: 5, height, rx: 2, fill: `hsl(${item.hue} 60% 50%)` }),
-      s("text", { x: width / 2 + 2, y: item.detail ? 15 : height / 2 + 4, class: "label" }, label),
-      item.detail ? s("text", { x: width / 2 + 2, y: 28, class: "detail" }, plain(item.detail, MOST_CHARS + 4)) : null,
-      s("title", {}, `${label} ${plain(item.name ?? "", 200)}`),
-    );
-  }
-}
-
-// The whole graph in small, and what of it is seen.
-class Minimap {
-  constructor(onGo) {
-    this.canvas = h("canvas", { class: "minimap", width: 120, height: 160, "aria-hidden": "true" });
-    const go = (event) => {
-      if (event.type === "pointermove" && !event.buttons) return;
-      const box = this.canvas.getBoundingClientRect();
-      onGo((event.clientX - box.left - this.left) / this.ratio, (event.clientY - box.top) / this.ratio);
-    };
-    this.canvas.addEventListener("pointerdown", go);
-    this.canvas.addEventListener("pointermove", go);
-  }
-
-  show(drawing, states) {
-    if (!drawing.size) return;
-    const style = getComputedStyle(document.documentElement);
-    const pen = this.canvas.getContext("2d");
-    this.ratio = Math.min(this.canvas.width / drawing.size.width, this.canvas.height / drawing.size.height);
-    this.left = (this.canvas.width - drawing.size.width * this.ratio) / 2;
-    pen.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    for (const [id, at] of drawing.positions) {
-      const state = states.get(id);
-      pen.fillStyle = style.getPropertyValue(state ? `--${state}` : "--line");
-      const [w, t] = [Math.max(1.5, at.width * this.ratio), Math.max(1, at.height * this.ratio)];
-      pen.fillRect(this.left + at.x * this.ratio - w / 2, at.y * this.ratio - t / 2, w, t);
-    }
-    pen.strokeStyle = style.getPropertyValue("--accent");
-    const view = [-drawing.x, -drawing.y, drawing.svg.clientWidth, drawing.svg.clientHeight].map((side) => (side / drawing.scale) * this.ratio);
-    pen.strokeRect(this.left + view[0], view[1], view[2], view[3]);
+  line({ from, to, points, faint }, edges, lanes, moved, selected) {
+    const isLit = from === selected || to === selected;
+    const [one, other] = [this.positions.get(from), this.positions.get(to)];
+    if (!one || !other || (faint && !isLit)) return null;
+    const d = points ? curve(points, moved) : lanes.path(one, other);
+    return s("path", { class: ["edge", edges.get(`${from}>${to}`), isLit ? "lit" : ""].filter(Boolean).join(" "), d, "marker-end": `url(#${this.arrow})`, "data-edge": `${from}>${to}` });
   }
 }

@@ -30,6 +30,10 @@ function name(text, most) {
   return h("bdi", { class: "name", title: plain(text, 600) }, plain(text, most));
 }
 
+function counted(count, one, many = `${one}s`) {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
 function amount(count) {
   return scaled(count, 1000, ["", "K", "M", "G", "T", "P"]);
 }

@@ -3,7 +3,7 @@
 function nodePanel(story, id, step, go) {
   const at = story.settled(step);
   const [was, now] = [story.version(id, story.before(step)), story.version(id, at)];
-  const node = now ?? was ?? story.versions[story.byId.get(id).find(([, version]) => version >= 0)[1]];
+  const node = now ?? was ?? story.firstVersion(id);
   const state = !was && now ? "added by this pass" : was && !now ? "removed by this pass" : was !== now ? "changed by this pass" : now ? "" : "not in this graph";
   const parts = [h("h2", {}, story.opName(node), " ", name(node.name ?? "", 60))];
   if (state) parts.push(h("p", { class: "state" }, state));
@@ -91,8 +91,8 @@ function rewritesPanel(story, step, go) {
   const check = checkText(facts);
   if (check) parts.push(h("p", { class: check.kind }, facts.failed ? plain(facts.failed, 2000) : check.text));
   if (facts.promise) parts.push(h("p", { class: "dim" }, `promises: ${facts.promise}`));
-  if (facts.rewrites?.length) parts.push(h("h3", {}, `${facts.rewrites.length} rewrites`), list(facts.rewrites));
-  if (facts.refusals?.length) parts.push(h("h3", {}, `${facts.refusals.length} near matches left alone, and why`), list(facts.refusals));
+  if (facts.rewrites?.length) parts.push(h("h3", {}, counted(facts.rewrites.length, "rewrite")), list(facts.rewrites));
+  if (facts.refusals?.length) parts.push(h("h3", {}, `${counted(facts.refusals.length, "near match", "near matches")} left alone, and why`), list(facts.refusals));
   if (facts.delta && step > 0) parts.push(h("p", {}, `${facts.delta.added.length} nodes added, ${facts.delta.removed.length} removed, ${facts.delta.changed.length} changed`));
   if (!facts.rewrites?.length && !facts.refusals?.length && step > 0) parts.push(h("p", { class: "dim" }, "It told of no single rewrite."));
   if (facts.costs) parts.push(h("h3", {}, "Costs after it"), table(["", ""], [...FIGURES, ["peak_activation_bytes", "peak activations", bytes]].map(([key, label, show]) => [label, show(facts.costs[key])]), "facts"));

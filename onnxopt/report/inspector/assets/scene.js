@@ -1,50 +1,88 @@
-// What of the graph is drawn: items and edges of all steps, and which of them there are at one.
+// What of the graph is drawn: items and edges of all steps together.
 
 const GROUPS = [
-  [/Conv|Gemm|MatMul|Einsum/, 210], [/Quantize|Dequantize|Integer|QLinear/, 280], [/Norm/, 170], [/Relu|Sigmoid|Tanh|Gelu|Softmax|Clip|Elu|Hard|Swish|Mish|Erf/, 20],
-  [/Pool|Reduce|Resize/, 130], [/Reshape|Transpose|Concat|Slice|Gather|Split|Squeeze|Expand|Pad|Flatten|Shape|Tile/, 45], [/If|Loop|Scan/, 330], [/LSTM|GRU|RNN|Attention/, 250],
+  [/Conv|Gemm|MatMul|Einsum/, 210], [/Quantize|Dequantize|Integer|QLinear/, 280], [/Norm/, 170],
+  [/Relu|Sigmoid|Tanh|Gelu|Softmax|Clip|Elu|Hard|Swish|Mish|Erf/, 20], [/Pool|Reduce|Resize/, 130],
+  [/Reshape|Transpose|Concat|Slice|Gather|Split|Squeeze|Expand|Pad|Flatten|Shape|Tile/, 45],
+  [/If|Loop|Scan/, 330], [/LSTM|GRU|RNN|Attention/, 250],
 ];
 
 function hueOf(op) {
   return GROUPS.find(([kind]) => kind.test(op))?.[1];
 }
 
+// Blocks, order and edges of a scope: once, for all steps.
+function planOf(story, scope, withConstants) {
+  const hidden = new Set();
+  if (!withConstants) passes(story).forEach((at) => story.constants(at, scope).forEach((id) => hidden.add(id)));
+  const order = unionOrder(story, scope).filter((id) => !hidden.has(id));
+  const edges = unionEdges(story, scope, (id) => hidden.has(id));
+  const blocks = blockTree(order, edges, (id) => story.firstVersion(id).op);
+  return { scope, hidden, order, edges, blocks };
+}
+
+// The steps that have a graph of their own.
+function passes(story) {
+  return story.steps.map((step, at) => at).filter((at) => story.steps[at].delta);
+}
+
 // Items with their sizes, and the edges among them, over all steps.
-function sceneOf(story, plan, open, scope) {
+function sceneOf(story, plan, open) {
   const { items, owner } = visibleItems(plan.blocks, open);
-  const inputs = new Map();
-  story.steps.forEach((step, at) => step.delta && story.interfaceOf(at, scope).inputs.forEach((index) => index >= 0 && story.weight(story.value(index)) === undefined && inputs.set(story.value(index).id, story.value(index).name)));
-  const outputs = new Map();
-  story.steps.forEach((step, at) => step.delta && story.interfaceOf(at, scope).outputs.forEach((index) => index >= 0 && outputs.set(story.value(index).id, story.value(index).name)));
-  const all = [...items.map((item) => sized(story, plan, item))];
-  for (const [id, label] of inputs) all.push({ id: `i${id}`, kind: "io", label, name: label, value: id, ...boxOf(plain(label, MOST_CHARS), "") });
-  for (const [id, label] of outputs) all.push({ id: `o${id}`, kind: "io", label, name: label, value: id, ...boxOf(plain(label, MOST_CHARS), "") });
+  const [inputs, outputs] = ["inputs", "outputs"].map((end) => interfaceNames(story, plan.scope, end));
+  const all = items.map((item) => sized(story, item));
+  for (const [letter, names] of [["i", inputs], ["o", outputs]])
+    for (const [id, label] of names) all.push({ id: `${letter}${id}`, kind: "io", label, name: label, frames: [], ...boxOf(plain(label, MOST_CHARS), "") });
   const edges = new Map();
-  for (const [from, to, weight] of plan.edges) {
-    const [a, b] = [owner.get(from), owner.get(to)];
-    if (a !== b) edges.set(`${a}>${b}`, [a, b, (edges.get(`${a}>${b}`)?.[2] ?? 0) + weight]);
-  }
-  story.steps.forEach((step, at) => {
-    if (!step.delta) return;
-    for (const [id, version] of story.at(at, scope)) {
-      if (!owner.has(id)) continue;
-      for (const value of story.reads(version)) if (value && inputs.has(value.id)) edges.set(`i${value.id}>${owner.get(id)}`, [`i${value.id}`, owner.get(id)]);
-      for (const value of story.outputs(version)) if (value && outputs.has(value.id)) edges.set(`${owner.get(id)}>o${value.id}`, [owner.get(id), `o${value.id}`]);
-    }
-  });
+  const join = (a, b, weight) => edges.set(`${a}>${b}`, [a, b, (edges.get(`${a}>${b}`)?.[2] ?? 0) + weight]);
+  for (const [from, to, weight] of plan.edges) if (owner.get(from) !== owner.get(to)) join(owner.get(from), owner.get(to), weight);
+  for (const [from, to] of interfaceEdges(story, plan.scope, { owner, inputs, outputs })) join(from, to, 1);
   return { items: all, edges: [...edges.values()], owner, inputs, outputs };
 }
 
-function sized(story, plan, item) {
-  if (item.closed) {
-    const kinds = [...new Set(item.block.signature.split(/[ |]+/))].slice(0, 3).join(" ");
-    const label = `${item.block.size} nodes${item.block.alike > 1 ? ` · 1 of ${item.block.alike} alike` : ""}`;
-    return { ...item, kind: "block", label, detail: kinds, name: kinds, ...boxOf(label, kinds) };
-  }
-  const version = plan.first(item.node);
+// Names of the inputs or outputs that a scope ever has, by value; weights that are inputs too are left out.
+function interfaceNames(story, scope, end) {
+  const found = new Map();
+  for (const at of passes(story))
+    for (const index of story.interfaceOf(at, scope)[end]) {
+      const value = story.value(index);
+      if (value && (end === "outputs" || value.weight === undefined)) found.set(value.id, value.name);
+    }
+  return found;
+}
+
+// Every version of a node is looked at once, however many steps it lives.
+function interfaceEdges(story, scope, { owner, inputs, outputs }) {
+  const found = [];
+  for (const [id, item] of owner)
+    for (const [, at] of story.byId.get(id)) {
+      const version = story.versions[at];
+      if (!version || version.scope !== scope) continue;
+      for (const value of story.reads(version)) if (value && inputs.has(value.id)) found.push([`i${value.id}`, item]);
+      for (const value of story.outputs(version)) if (value && outputs.has(value.id)) found.push([item, `o${value.id}`]);
+    }
+  return found;
+}
+
+function sized(story, item) {
+  if (item.closed) return { ...item, ...closedText(story, item.block) };
+  const version = story.firstVersion(item.node);
   const shapes = story.byId.get(item.node).filter(([, at]) => at >= 0).map(([, at]) => detailOf(story, story.versions[at]));
   const longest = shapes.reduce((one, other) => (other.length > one.length ? other : one), "");
   return { ...item, kind: "node", ...boxOf(plain(story.opName(version), MOST_CHARS), longest.slice(0, MOST_CHARS + 4)) };
+}
+
+// What a closed block says of itself: what it is called, or of what it is; and whether there are others like it.
+function closedText(story, block) {
+  const called = blockName(block, (id) => story.firstVersion(id).name);
+  const kinds = [...new Set(block.signature.split(/[ |]+/))].slice(0, 3).join(" ");
+  const label = plain(`${block.letter ? `${block.letter} · ` : ""}${called || `${block.size} nodes`}`, MOST_CHARS);
+  const detail = plain(called ? `${block.size} nodes: ${kinds}` : kinds, MOST_CHARS + 4);
+  return { kind: "block", label, detail, name: likeText(block), letter: block.letter, opens: "open this block", ...boxOf(label, detail) };
+}
+
+function likeText(block) {
+  return `${block.size} nodes${block.letter ? `, ${block.turn} of ${block.alike} alike (${block.letter})` : ""}`;
 }
 
 function detailOf(story, version) {
@@ -57,51 +95,6 @@ function labelOf(story, item, step) {
   if (item.node === undefined) return {};
   const versions = story.byId.get(item.node).filter(([, at]) => at >= 0);
   const version = story.version(item.node, step) ?? story.versions[(versions.filter(([since]) => since <= step).at(-1) ?? versions[0])[1]];
-  const inside = story.scopes.some((scope) => scope.node === item.node);
-  return { label: story.opName(version) + (inside ? " ⊞" : ""), detail: detailOf(story, version), name: version.name, hue: hueOf(version.op) };
-}
-
-// By item: kept, added, removed, changed by the pass of a step; items that are in neither graph are left out.
-function statesOf(story, view, step, scope) {
-  const [was, now] = [story.at(story.before(step), scope), story.at(story.settled(step), scope)];
-  const isPass = step > 0 && story.steps[step].delta;
-  const found = new Map();
-  const add = (id, state) => {
-    const item = view.owner.get(id);
-    if (item === undefined) return;
-    found.set(item, !found.has(item) || found.get(item) === state ? state : "changed");
-  };
-  const before = isPass ? was : now;
-  for (const [id, version] of before) add(id, !now.has(id) ? "removed" : now.get(id) === version ? "kept" : "changed");
-  for (const id of now.keys()) if (!before.has(id)) add(id, "added");
-  const io = (at) => { const { inputs, outputs } = story.interfaceOf(at, scope); return new Set([...inputs.map((index) => `i${story.value(index)?.id}`), ...outputs.map((index) => `o${story.value(index)?.id}`)]); };
-  const [old, fresh] = [io(isPass ? story.before(step) : step), io(step)];
-  for (const item of view.items) if (item.kind === "io" && (old.has(item.id) || fresh.has(item.id))) found.set(item.id, !fresh.has(item.id) ? "removed" : !old.has(item.id) ? "added" : "kept");
-  return found;
-}
-
-// The edges of one graph, or of both: `from>to` and whether it is new, gone or as it was.
-function edgesOf(story, view, step, scope, which) {
-  const of = (at) => {
-    const nodes = story.at(at, scope);
-    const maker = makers(story, nodes);
-    const found = new Set();
-    for (const [id, version] of nodes) {
-      const to = view.owner.get(id);
-      if (to === undefined) continue;
-      for (const value of story.reads(version)) {
-        if (!value) continue;
-        const made = maker.has(value.id) ? view.owner.get(maker.get(value.id)) : view.inputs.has(value.id) ? `i${value.id}` : undefined;
-        if (made !== undefined && made !== to) found.add(`${made}>${to}`);
-      }
-      for (const value of story.outputs(version)) if (value && view.outputs.has(value.id)) found.add(`${to}>o${value.id}`);
-    }
-    return found;
-  };
-  const [was, now] = [of(story.before(step)), of(story.settled(step))];
-  if (which === "before") return new Map([...was].map((edge) => [edge, now.has(edge) ? "" : "removed"]));
-  if (which === "after" || step === 0 || !story.steps[step].delta) return new Map([...now].map((edge) => [edge, which === "both" || was.has(edge) || step === 0 ? "" : "added"]));
-  const found = new Map([...was].map((edge) => [edge, now.has(edge) ? "" : "removed"]));
-  for (const edge of now) if (!found.has(edge)) found.set(edge, "added");
-  return found;
+  const opens = story.inside(item.node, version).length ? "open what is inside" : null;
+  return { label: story.opName(version), detail: detailOf(story, version), name: version.name, hue: hueOf(version.op), opens };
 }

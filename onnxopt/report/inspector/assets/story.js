@@ -1,5 +1,8 @@
 // The document, and what can be asked of it: which nodes there are at a step, who made a value, who reads it.
 
+const KEPT = 8; // steps of which the nodes are kept
+const NOTHING = new Map();
+
 async function readDocument() {
   const element = document.getElementById("story");
   if (element.type === "application/json") return JSON.parse(element.textContent);
@@ -14,7 +17,8 @@ class Story {
     Object.assign(this, doc);
     this.byId = new Map(doc.nodes.map((node) => [node.id, node.versions]));
     this.present = new Map();
-    this.shown = new Map();
+    this.bodies = grouped(doc.scopes, (scope) => scope.node);
+    this.functions = grouped(doc.scopes, (scope) => (scope.kind === "function" ? scope.name : undefined));
   }
 
   // The version of a node at a step; undefined where it is not there.
@@ -27,19 +31,34 @@ class Story {
     return found < 0 ? undefined : this.versions[found];
   }
 
-  // All nodes of a scope at a step, by id. A few steps are kept.
+  // All nodes of a scope at a step, by id.
   at(step, scope) {
-    const key = `${step}/${scope}`;
-    if (!this.present.has(key)) {
+    return this.graphAt(step).get(scope) ?? NOTHING;
+  }
+
+  // The nodes of every scope at a step. A few steps are kept: stepping to and fro asks for the same ones.
+  graphAt(step) {
+    if (!this.present.has(step)) {
       const found = new Map();
       for (const id of this.byId.keys()) {
         const version = this.version(id, step);
-        if (version && version.scope === scope) found.set(id, version);
+        if (!version) continue;
+        if (!found.has(version.scope)) found.set(version.scope, new Map());
+        found.get(version.scope).set(id, version);
       }
-      if (this.present.size > 8) this.present.delete(this.present.keys().next().value);
-      this.present.set(key, found);
+      if (this.present.size >= KEPT) this.present.delete(this.present.keys().next().value);
+      this.present.set(step, found);
     }
-    return this.present.get(key);
+    return this.present.get(step);
+  }
+
+  // A version of a node that is known at all: the one at a step, else the one before the step, else its first.
+  someVersion(id, step) {
+    return this.version(id, this.settled(step)) ?? this.version(id, this.before(step)) ?? this.firstVersion(id);
+  }
+
+  firstVersion(id) {
+    return this.versions[this.byId.get(id).find(([, version]) => version >= 0)[1]];
   }
 
   value(index) {
@@ -48,6 +67,12 @@ class Story {
 
   inputs(version) {
     return (version.inputs ?? []).map((index) => this.value(index));
+  }
+
+  // The same as `reads`, for each value of many nodes: no list is made.
+  eachRead(version, visit) {
+    for (const index of version.inputs ?? []) if (index >= 0) visit(this.values[index]);
+    for (const index of version.captured ?? []) if (index >= 0) visit(this.values[index]);
   }
 
   // What a node reads, and what its subgraphs read of the graph around it.
@@ -85,25 +110,54 @@ class Story {
 
   // Nodes that compute from weights alone: drawn only where that is asked for.
   constants(step, scope) {
-    const key = `${step}/${scope}`;
-    if (this.shown.has(key)) return this.shown.get(key);
     const nodes = this.at(step, scope);
     const maker = makers(this, nodes);
     const known = new Map();
-    const isConstant = (id) => {
-      if (!known.has(id)) {
-        known.set(id, false); // of a cycle, which no graph has
-        const version = nodes.get(id);
-        const read = this.inputs(version).filter(Boolean);
-        const fed = read.every((value) => value.weight !== undefined || (maker.has(value.id) && isConstant(maker.get(value.id))));
-        known.set(id, version.op === "Constant" || (read.length > 0 && fed));
+    for (const root of nodes.keys()) {
+      if (known.has(root)) continue;
+      // Without recursion: a chain of constants may be as long as the graph.
+      const pending = [[root, this.feeders(nodes.get(root), maker), 0]];
+      while (pending.length) {
+        const frame = pending.at(-1);
+        const [id, feeders] = frame;
+        const next = feeders?.[frame[2]];
+        if (next === undefined || known.get(next) === false) {
+          known.set(id, next === undefined && feeders !== null);
+          pending.pop();
+        } else {
+          frame[2] += 1;
+          if (known.has(next)) continue;
+          known.set(next, false); // of a cycle, which no graph has
+          pending.push([next, this.feeders(nodes.get(next), maker), 0]);
+        }
       }
-      return known.get(id);
-    };
-    const found = new Set([...nodes.keys()].filter(isConstant));
-    if (this.shown.size > 64) this.shown.clear();
-    this.shown.set(key, found);
-    return found;
+    }
+    return new Set([...known].filter(([, constant]) => constant).map(([id]) => id));
+  }
+
+  // The nodes that make what a node reads beside weights; null where it reads what comes from outside, or nothing.
+  feeders(version, maker) {
+    if (version.op === "Constant") return [];
+    const found = [];
+    for (const index of version.inputs ?? []) {
+      const value = this.values[index];
+      if (!value || value.weight !== undefined) continue;
+      const made = maker.get(value.id);
+      if (made === undefined) return null;
+      found.push(made);
+    }
+    return version.inputs?.length ? found : null;
+  }
+
+  // The scopes inside a node: the bodies of an If, Loop or Scan, and of a function of the model.
+  inside(id, version) {
+    return [...(this.bodies.get(id) ?? []), ...(version?.domain ? (this.functions.get(this.opName(version)) ?? []) : [])];
+  }
+
+  // The scope around one; none around the graph itself and around functions.
+  around(scope) {
+    const { node } = this.scopes[scope];
+    return node === undefined ? (scope === 0 ? undefined : 0) : this.firstVersion(node).scope;
   }
 
   opName(version) {
@@ -111,9 +165,25 @@ class Story {
   }
 }
 
-// Which node of a graph makes each value.
-function makers(story, nodes) {
+// Indices of a list by key; those without a key are left out.
+function grouped(list, keyOf) {
   const found = new Map();
-  for (const [id, version] of nodes) for (const value of story.outputs(version)) if (value) found.set(value.id, id);
+  list.forEach((one, at) => {
+    const key = keyOf(one);
+    if (key !== undefined) found.set(key, [...(found.get(key) ?? []), at]);
+  });
+  return found;
+}
+
+const MAKERS = new WeakMap();
+
+// Which node of a graph makes each value. Asked for often, and kept for as long as the nodes are.
+function makers(story, nodes) {
+  let found = MAKERS.get(nodes);
+  if (!found) {
+    found = new Map();
+    for (const [id, version] of nodes) for (const index of version.outputs ?? []) if (index >= 0) found.set(story.values[index].id, id);
+    MAKERS.set(nodes, found);
+  }
   return found;
 }

@@ -15,7 +15,7 @@ class Timeline {
     this.list = h("ol", { class: "steps", role: "listbox", "aria-label": "passes" });
     this.charts = h("div", { class: "charts" });
     const quiet = story.steps.filter((step) => !this.tells(step)).length;
-    const label = `${quiet} pass${quiet === 1 ? "" : "es"} that changed nothing`;
+    const label = `${counted(quiet, "pass", "passes")} that changed nothing`;
     const toggle = h("label", { class: "toggle" }, h("input", { type: "checkbox", onchange: (event) => this.showAll(event.target.checked) }), ` ${label}`);
     this.element = h("nav", { class: "timeline", "aria-label": "timeline of the passes" }, this.charts, this.list, quiet ? toggle : null);
     this.fill();
@@ -45,7 +45,7 @@ class Timeline {
 
   row(step, at, slowest) {
     const facts = [];
-    if (step.rewrites?.length) facts.push(`${step.rewrites.length} rewrite${step.rewrites.length === 1 ? "" : "s"}`);
+    if (step.rewrites?.length) facts.push(counted(step.rewrites.length, "rewrite"));
     if (step.seconds !== undefined) facts.push(duration(step.seconds));
     const checked = checkText(step);
     const state = step.failed ? "failed" : this.tells(step) ? "" : "idle";
@@ -79,14 +79,25 @@ class Timeline {
     );
   }
 
-  mark(at) {
+  mark(at, focus = false) {
     this.step = at;
     for (const [step, row] of this.rows) {
       row.setAttribute("aria-selected", String(step === at));
       row.tabIndex = step === at ? 0 : -1;
     }
     for (const bar of this.charts.querySelectorAll("rect")) bar.classList.toggle("now", Number(bar.dataset.step) === at);
-    this.rows.get(at)?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    this.reveal(this.rows.get(at));
+    if (focus) this.rows.get(at)?.focus({ preventScroll: true });
+  }
+
+  // Only the list scrolls: on a narrow screen the page must stay where it is.
+  reveal(row) {
+    if (!row) return;
+    for (const box of [this.list, this.element]) {
+      const [inner, outer] = [row.getBoundingClientRect(), box.getBoundingClientRect()];
+      if (box.scrollWidth > box.clientWidth) box.scrollLeft += inner.left < outer.left ? inner.left - outer.left : Math.max(0, inner.right - outer.right);
+      if (box.scrollHeight > box.clientHeight) box.scrollTop += inner.top < outer.top ? inner.top - outer.top : Math.max(0, inner.bottom - outer.bottom);
+    }
   }
 
   // The step `by` further in the list.

@@ -1,4 +1,4 @@
-"""The temporary folder of one job, and what killed jobs left behind."""
+"""The temporary folder of one job in a child process, and what killed jobs left behind."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
-_PREFIX = "onnxopt-qnn-"
 _LOCK = ".lock"
 _BIRTH = 60
 """Seconds within which a folder counts as one that is about to be locked."""
 
 
 @contextmanager
-def working_folder() -> Iterator[Path]:
+def working_folder(prefix: str) -> Iterator[Path]:
     """A fresh folder that is gone when the block ends, however it ends but by SIGKILL of this process.
 
-    Folders of processes that were killed are removed on the way: those that nobody holds a lock on.
+    Folders of processes that were killed are removed on the way: those of that prefix that nobody holds a lock on.
     """
-    _remove_abandoned()
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
+    _remove_abandoned(prefix)
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with (folder / _LOCK).open("wb") as lock:
             with suppress(OSError):  # no locks on this file system: then nobody removes it either
@@ -31,8 +30,8 @@ def working_folder() -> Iterator[Path]:
             yield folder
 
 
-def _remove_abandoned() -> None:
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+def _remove_abandoned(prefix: str) -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime < _BIRTH:
                 continue

@@ -1,0 +1,1 @@
+"""From scikit-learn: estimators and pipelines, by skl2onnx."""

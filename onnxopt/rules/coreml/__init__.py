@@ -1,0 +1,1 @@
+"""What Core ML's lowering has no operation for, said by others that it has."""
