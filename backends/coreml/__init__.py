@@ -36,9 +36,10 @@ _INSPECT_SECONDS = 120.0
 class Coreml(Backend):
     """Core ML: an ML Program package (`PATH.mlpackage`).
 
-    Every operator is lowered to MIL by functions of ours; what cannot be said in MIL is refused, every node with its
-    attribute or input, and nothing is written then. Needs the extra `coreml` (coremltools 9), which writes packages on
-    Linux and macOS. The older `.mlmodel` (neural network) is not written: every device that runs iOS 15 takes packages.
+    Every operator is lowered to MIL by functions of ours; those that have none are first said as ONNX itself defines
+    them, which the sidecar tells. What cannot be said in MIL is refused, every node with its attribute or input, and
+    nothing is written then. Needs the extra `coreml` (coremltools 9), which writes packages on Linux and macOS. The
+    older `.mlmodel` (neural network) is not written: every device that runs iOS 15 takes packages.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".mlpackage",)
@@ -188,6 +189,7 @@ class Coreml(Backend):
             "versions": compiled.versions,
             "target": self.target,
             "precision": self.precision,
+            "spelled_out": compiled.spelled,
             "operations": compiled.operators,
             "names": compiled.names,
             "encodings": compiled.encodings,

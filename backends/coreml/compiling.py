@@ -10,6 +10,7 @@ from typing import Any
 
 from onnxopt import ir
 from onnxopt.backends.coreml.interface import Interface
+from onnxopt.backends.coreml.spelling import spell
 from onnxopt.pipeline.backend import Problem
 
 
@@ -32,6 +33,8 @@ class Compiled:
     problems: list[Problem]
     names: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    spelled: dict[str, int] = field(default_factory=dict)
+    """How many nodes were said by others before they were lowered, by operator and how."""
     operators: dict[str, int] = field(default_factory=dict)
     """MIL operations of the package by type, most frequent first."""
     versions: dict[str, str] = field(default_factory=dict)
@@ -57,10 +60,17 @@ def compile_model(model: Path, asked: Asked, package: Path | None) -> Compiled:
     from onnxopt.backends.coreml.lowering.program import lower
 
     graph = ir.load(model)
+    spelled = spell(graph)
     if not asked.interface.description and graph.model and graph.model.doc_string:
         asked = replace(asked, interface=replace(asked.interface, description=graph.model.doc_string))
     lowered = lower(graph, getattr(coremltools.target, asked.target), asked.interface)
-    found = Compiled(lowered.problems, lowered.names, lowered.notes, versions={"coremltools": coremltools.__version__})
+    found = Compiled(
+        spelled.explained(lowered.problems),
+        lowered.names,
+        lowered.notes,
+        spelled=spelled.done,
+        versions={"coremltools": coremltools.__version__},
+    )
     if lowered.program is None or package is None:
         return found
     from onnxopt.backends.coreml.package import write_package

@@ -16,7 +16,7 @@ from onnxopt.pipeline.sidecar import write_sidecar
 
 if TYPE_CHECKING:
     from onnxopt import ir
-    from onnxopt.data import DataSet
+    from onnxopt.data import DataSet, Feeds
     from onnxopt.data.scoring import Metric
     from onnxopt.runtime.evaluation import Accuracy
 
@@ -91,3 +91,21 @@ class CoremlKit(Coreml):
         found = super().inspect(artifact / PACKAGE)
         measured = read_latency(artifact / NAME, found["hash"]) if (artifact / NAME).is_file() else None
         return {**found, "kind": "Core ML kit", "latency": lines(measured)}
+
+    @classmethod
+    def latency(cls, artifact: Path, feeds: Feeds) -> dict[str, float | str]:
+        """The median that the kit's programs measured, by compute units.
+
+        Raises:
+            BadModel: `latency.json` cannot be read, or is of another package.
+        """
+        from onnxopt.backends.coreml.folder import digest
+        from onnxopt.backends.coreml_kit.latency import NAME, NOT_MEASURED, UNITS, read_latency
+
+        if not (artifact / NAME).is_file():
+            return {units: UNMEASURED.removeprefix("latency: ") for units in UNITS[:1]}
+        measured = read_latency(artifact / NAME, digest(artifact / PACKAGE))
+        return {
+            f"{measured.device}, {run.units}": f"{NOT_MEASURED}: {run.error}" if run.median is None else run.median
+            for run in measured.runs
+        }

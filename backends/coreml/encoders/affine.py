@@ -60,6 +60,28 @@ class Affine:
         zero = None if self.zero is None else self.zero.reshape(scale_shape)
         return Affine(self.data.reshape(shape), self.scale.reshape(scale_shape), zero)
 
+    def as_rows(self) -> Affine | None:
+        """As a matrix, all axes but the last one behind one another; None where scales are blocks of those."""
+        data, scale = self.data, self.scale
+        if data.ndim < 2 or any(s not in (1, d) for d, s in zip(data.shape[:-1], scale.shape[:-1], strict=True)):
+            return None
+
+        def rows(each: Array) -> Array:
+            return np.broadcast_to(each, (*data.shape[:-1], each.shape[-1])).reshape(-1, each.shape[-1])
+
+        return Affine(rows(data), rows(scale), None if self.zero is None else rows(self.zero))
+
+    def taken(self, array: Array) -> Affine | None:
+        """The rows of a matrix that those of `array` are, rounded to its type; None where one is not among them."""
+        with np.errstate(over="ignore"):
+            dense = self.dense().astype(array.dtype)
+        places = {row.tobytes(): place for place, row in enumerate(dense)}
+        found = [places.get(row.tobytes(), -1) for row in np.ascontiguousarray(array)]
+        if -1 in found:
+            return None
+        zero = None if self.zero is None else self.zero[found]
+        return Affine(self.data[found], self.scale[found], zero)
+
     @property
     def axis(self) -> int | None:
         """The one axis that scales differ along, each place having its own; 0 for one scale, None for blocks."""
@@ -108,17 +130,26 @@ class Known:
 
     def __init__(self, affines: list[Affine]) -> None:
         self._by_size: dict[int, list[tuple[Affine, Array]]] = {}
+        self._by_width: dict[int, list[Affine]] = {}
         for affine in affines:
             self._by_size.setdefault(affine.data.size, []).append((affine, affine.dense()))
+            if (rows := affine.as_rows()) is not None:
+                self._by_width.setdefault(rows.data.shape[1], []).append(rows)
 
     def find(self, array: Array) -> Affine | None:
-        """What `array` is in integers: some constant in its order of axes or another one, rounded to its type."""
+        """What `array` is in integers: some constant in its order of axes or another one, rounded to its type.
+
+        Of matrices, the rows may be some of those of a constant, in any order: the gates of an LSTM, of one direction.
+        """
         for affine, dense in self._by_size.get(array.size, ()):
             for order in itertools.permutations(range(dense.ndim)):
                 turned = affine.transposed(order).shaped(array.shape)
                 if turned is not None and _same(dense.transpose(order), array):
                     return turned
-        return None
+        if array.ndim != 2:
+            return None
+        candidates = (rows for rows in self._by_width.get(array.shape[1], ()) if len(rows.data) >= len(array))
+        return next((found for rows in candidates if (found := rows.taken(array)) is not None), None)
 
 
 def _same(dense: Array, array: Array) -> bool:

@@ -1,4 +1,6 @@
-"""The last pass over a MIL program: every constant becomes the smallest form that gives the same numbers."""
+"""The last pass over a MIL program: every constant becomes the smallest form that gives the same numbers.
+
+What is left then is the program itself, most of which is names: see `naming`."""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from coremltools.converters.mil.mil.passes.pass_registry import register_pass
 from onnxopt.backends.coreml.encoders import forms
 from onnxopt.backends.coreml.encoders.affine import Affine, Known
 from onnxopt.backends.coreml.encoders.forms import Form
+from onnxopt.backends.coreml.encoders.naming import share_small_constants, shorten_names
 
 Array = npt.NDArray[Any]
 PASS = "onnxopt::store_constants"
@@ -65,6 +68,8 @@ class store_constants(AbstractGraphPass):  # type: ignore[misc]  # noqa: N801  c
         known = Known(self.storing.affines)
         for function in prog.functions.values():
             _store_in(function, self.storing, known)
+            share_small_constants(function)
+            shorten_names(function)
 
 
 @block_context_manager  # type: ignore[untyped-decorator]
@@ -104,11 +109,12 @@ def _store(operation: Any, storing: Storing, known: Known) -> None:
     if best.kind == "dense":
         return
     block = operation.enclosing_block
-    new = best.build(name=f"{operation.name}_{best.kind.replace(' ', '_').replace('-', '_')}", before_op=operation)
+    new = best.build(name=f"{operation.name}_stored", before_op=operation)
     block.replace_uses_of_var_after_op(
         anchor_op=operation, old_var=var, new_var=new, no_check_var_types=True, force_replace=True
     )
     block.remove_ops([operation])
+    new.name = new.op.name = var.name
 
 
 def smallest(array: Array, affine: Affine | None, target: Any) -> Form:

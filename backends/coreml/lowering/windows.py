@@ -52,8 +52,8 @@ def declared(site: Site, kernel: list[int]) -> Windows:
     """
     places = site.rank(0) - 2
     site.require(1 <= places <= 3, f"windows over {places} axes cannot be said in MIL")
-    strides, dilations = _each(site, "strides", 1, places), _each(site, "dilations", 1, places)
-    pads = _each(site, "pads", 0, 2 * places)
+    strides, dilations = listed(site, "strides", 1, places), listed(site, "dilations", 1, places)
+    pads = listed(site, "pads", 0, 2 * places)
     site.require(len(kernel) == places, f"attribute kernel_shape={kernel} is not of {places} axes")
     site.require(all(pad >= 0 for pad in pads), f"attribute pads={pads} cuts, which cannot be said in MIL")
     return Windows(kernel, strides, dilations, pads[:places], pads[places:])
@@ -88,7 +88,12 @@ def _same(site: Site, axis: int, stride: int, extent: int) -> int:
     return max((-(-size // stride) - 1) * stride + extent - size, 0)
 
 
-def _each(site: Site, name: str, default: int, count: int) -> list[int]:
+def listed(site: Site, name: str, default: int, count: int) -> list[int]:
+    """Integers of an attribute, so many of them; where it is not given, that many times the default.
+
+    Raises:
+        Refused: There are more or fewer.
+    """
     values = [int(value) for value in site.attr(name) or [default] * count]
     site.require(len(values) == count, f"attribute {name}={values} is not of {count} numbers")
     return values

@@ -247,5 +247,30 @@ def test_numbers_of_another_constant_are_not_taken_for_integers() -> None:
     assert Known([affine]).find(affine.dense().transpose(1, 0, 2, 3)) is not None
 
 
+def test_rows_of_integers_are_found_in_any_order_and_in_part() -> None:
+    """As the gates of an LSTM, which MIL has in another order, and each direction in a constant of its own."""
+    affine = Affine(integers(-127, 128)[:2, :, :, 0].reshape(2, 32, 3), SCALES.reshape(2, 32, 1))
+    gates = np.roll(affine.dense()[1], 8, axis=0)
+    found = Known([affine]).find(gates.astype(np.float16))
+    assert found is not None and found.axis == 0
+    np.testing.assert_array_equal(found.dense(), gates)
+    gates[3, 1] += 1e-3
+    assert Known([affine]).find(gates) is None
+
+
+def test_the_gates_of_an_lstm_are_stored_as_integers(tmp_path: Path) -> None:
+    data = {name: RANDOM.integers(-127, 128, (2, 64, 16)).astype(np.int8) for name in ("wq", "rq")}
+    scales = {name: RANDOM.uniform(1e-3, 2e-3, (2, 64, 1)).astype(np.float32) for name in ("ws", "rs")}
+    nodes = [
+        *(helper.make_node("DequantizeLinear", [f"{n}q", f"{n}s"], [n], axis=2, block_size=16) for n in ("w", "r")),
+        helper.make_node("LSTM", ["x", "w", "r"], ["y"], hidden_size=16, direction="bidirectional"),
+    ]
+    given = model(nodes, {"x": [5, 1, 16]}, {"y": [5, 2, 1, 16]}, **data, **scales)
+    package = Package(given, tmp_path / "m.mlpackage", "iOS17", "float32")
+    assert package.storing.kinds == {"int8": 4}
+    feeds = {"x": RANDOM.standard_normal((5, 1, 16)).astype(np.float32)}
+    np.testing.assert_allclose(package.run(feeds)["y"], run(given, feeds)[0], rtol=1e-4, atol=1e-5)
+
+
 def test_places_are_packed_lowest_bit_first() -> None:
     np.testing.assert_array_equal(forms.packed(np.array([1, 2, 3, 0, 3], np.uint8), 2), [0b00111001, 0b11])

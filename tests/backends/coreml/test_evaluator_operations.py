@@ -258,3 +258,32 @@ def test_an_index_out_of_bounds_is_no_result(tmp_path):
     assert found.tolist() == [1, 3]
     with pytest.raises(NotEvaluable, match=r"indices go from 0 to 3, and there are 3 elements"):
         evaluated(tmp_path, build, {"x": x, "indices": np.int32([0, 3])})
+
+
+@pytest.mark.parametrize("padding", ["constant", "border", "reflection", "symmetric"])
+def test_resample_of_points_inside_and_outside(padding, tmp_path):
+    """onnxruntime's GridSample reflects at the middles of the edge where corners are aligned, else beyond the edge."""
+    grid = (RNG.random((1, 5, 3, 2)) * 4 - 2).astype(np.float32)
+    aligned = padding != "symmetric"
+
+    def build(x, points):
+        return mb.resample(
+            x=x, coordinates=points, sampling_mode="bilinear", padding_mode=padding, padding_value=np.float32(0),
+            coordinates_mode="normalized_minus_one_to_one", align_corners=aligned,
+        )  # fmt: skip
+
+    (found,) = evaluated(tmp_path, build, {"x": IMAGE, "points": grid})
+    named = {"constant": "zeros", "symmetric": "reflection"}.get(padding, padding)
+    (wanted,) = in_onnxruntime("GridSample", [IMAGE, grid], padding_mode=named, align_corners=int(aligned))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_nearest_neighbour_of_which_halves_are_not_documented(tmp_path):
+    def build(x, points):
+        return mb.resample(
+            x=x, coordinates=points, sampling_mode="nearest", padding_mode="border", padding_value=np.float32(0),
+            coordinates_mode="unnormalized", align_corners=True,
+        )  # fmt: skip
+
+    with pytest.raises(NotEvaluable, match="sampling_mode is 'nearest', of which halves are not documented"):
+        evaluated(tmp_path, build, {"x": IMAGE, "points": np.zeros((1, 1, 1, 2), np.float32)})

@@ -71,9 +71,15 @@ def test_ends_that_are_computed_are_clamped() -> None:
         assert_agrees(model_of([node], feeds, {"y": np.float32}, s=ints(0), a=ints(2)), feeds)
 
 
-def test_an_empty_slice_is_refused() -> None:
-    model = model_of([of("Slice", "s", "e")], {"x": X}, {"y": np.float32}, s=ints(2), e=ints(2))
-    assert "it takes nothing of axis 0 of 'x'" in problems(model)[0]
+def test_what_is_empty_is_left_out_or_refused() -> None:
+    cut = of("Slice", "s", "e")
+    model = model_of([cut], {"x": X}, {"y": np.float32}, s=ints(2, 1), e=ints(2, 3))
+    assert "'y' is empty, of shape [0, 2, 5, 6]" in problems(model)[0]
+    parts = helper.make_node("Split", ["x", "sizes"], ["a", "b", "c"], axis=1)
+    joined = helper.make_node("Concat", ["b", "a", "c"], ["y"], axis=1)
+    model = model_of([parts, joined], {"x": X}, {"y": np.float32}, sizes=ints(2, 0, 1))
+    assert_agrees(model, {"x": X})
+    assert "concat" not in operations(model_of([parts, joined], {"x": X}, {"y": np.float32}, sizes=ints(0, 3, 0)))
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect", "edge"])

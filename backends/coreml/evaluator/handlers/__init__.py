@@ -9,5 +9,6 @@ from onnxopt.backends.coreml.evaluator.handlers import (  # noqa: F401
     pooling,
     quantization,
     recurrent,
+    resampling,
     resizing,
 )

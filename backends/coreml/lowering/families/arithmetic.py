@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from coremltools.converters.mil import Builder as mb
+from coremltools.converters.mil.mil import types
 
 from onnxopt.backends.coreml.lowering.numbers import arrays, is_float, like, operand, truncated_quotient, wrapped
 from onnxopt.backends.coreml.lowering.registry import lowers
@@ -44,8 +45,17 @@ def binary(site: Site) -> Any:
     known = arrays(site)
     if known is not None and known[0].dtype in (np.int32, np.float32):
         return _KNOWN[site.node.op](*known)
-    found = getattr(mb, _BINARY[site.node.op])(x=operand(site, 0), y=operand(site, 1), name=site.name)
-    return wrapped(site, found, site.dtype(0))
+    x, y = operand(site, 0), operand(site, 1)
+    if site.node.op == "Sub" and _are_alike(x, y):
+        return np.zeros(tuple(x.shape), np.int32)
+    return wrapped(site, getattr(mb, _BINARY[site.node.op])(x=x, y=y, name=site.name), site.dtype(0))
+
+
+def _are_alike(x: Any, y: Any) -> bool:
+    """Whether two Vars are the same flexible dimensions: their difference is known, as a Pad by it wants."""
+    if x.dtype != types.int32 or x.sym_val is None or y.sym_val is None or tuple(x.shape) != tuple(y.shape):
+        return False
+    return bool(np.array_equal(x.sym_val, y.sym_val))
 
 
 @lowers("Div")
@@ -101,18 +111,3 @@ def variadic(site: Site) -> Any:
         return mb.identity(x=values[0], name=site.name)
     found = reduce(lambda x, y: getattr(mb, _VARIADIC[op])(x=x, y=y), values)
     return mb.real_div(x=found, y=like(found, len(values)), name=site.name) if op == "Mean" else found
-
-
-@lowers("BitShift")
-def bit_shift(site: Site) -> Any:
-    """By powers of two, in 32 bits: MIL has no operations upon bits."""
-    direction = site.attr("direction")
-    site.require(direction in ("LEFT", "RIGHT"), f"attribute direction={direction!r} is none")
-    amount = site.constant(1, "amount").astype(np.int64)
-    bits = 8 * site.dtype(0).itemsize
-    site.require(bool((amount >= 0).all() and (amount < min(bits, 31)).all()), "input 1 is beyond the bits of input 0")
-    x, factor = operand(site, 0), (1 << amount).astype(np.int32)[()]
-    if direction == "RIGHT":
-        return mb.floor_div(x=x, y=factor, name=site.name)
-    site.require(bits < 32, f"attribute direction='LEFT' overflows in {site.dtype(0)}")
-    return wrapped(site, mb.mul(x=x, y=factor), site.dtype(0))

@@ -38,18 +38,18 @@ def _less(one: Any) -> Any:
     return mb.sub(x=like(one, 1), y=one)
 
 
-def lstm_cell(site: Site, names: list[str], recurrent: Array, peepholes: Array | None, coupled: bool) -> Cell:
+def lstm_cell(site: Site, names: list[str], recurrent: Array, peepholes: list[Any] | None, coupled: bool) -> Cell:
     """i = f(.. + Pi * c), f = f(.. + Pf * c) or 1 - i where coupled, c' = f * c + i * g(..), o = f(.. + Po * c').
 
     Args:
         recurrent: [4 * hidden, hidden], gates in the order i o f c.
-        peepholes: [3 * hidden], in the order i o f.
+        peepholes: Of i, o and f, [hidden] each.
     """
     f, g, h = _activations(site, names)
     kernel = _kernel(site, recurrent)
-    seen = np.split(peepholes, 3) if peepholes is not None else [None] * 3
+    seen = peepholes if peepholes is not None else [None] * 3
 
-    def upon(gate: Any, peephole: Array | None, cell: Any) -> Any:
+    def upon(gate: Any, peephole: Any | None, cell: Any) -> Any:
         return gate if peephole is None else mb.add(x=gate, y=mb.mul(x=cell, y=peephole))
 
     def step(given: Any, states: list[Any]) -> list[Any]:

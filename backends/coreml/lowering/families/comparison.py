@@ -8,6 +8,7 @@ import numpy as np
 from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.mil import types
 
+from onnxopt.backends.coreml.lowering.carriers import is_fixed
 from onnxopt.backends.coreml.lowering.families.arithmetic import require_numpy_broadcasting
 from onnxopt.backends.coreml.lowering.numbers import arrays, float_operand, like, operand
 from onnxopt.backends.coreml.lowering.registry import lowers
@@ -66,8 +67,9 @@ def where(site: Site) -> Any:
     if known is not None:
         return np.where(*known)
     condition, a, b = site.var(0), operand(site, 1), operand(site, 2)
-    if _broadcast(site, a, b) != _broadcast(site, condition, a, b):  # coremltools infers the shape of a and b alone
-        a = _expanded(site, a, _broadcast(site, condition, a, b))
+    whole = _broadcast(site, condition, a, b)
+    if _broadcast(site, a, b) != whole:  # coremltools infers the shape of a and b alone
+        a = _expanded(a, whole) if is_fixed(whole) else _widened(a, condition)
     return mb.select(cond=condition, a=a, b=b, name=site.name)
 
 
@@ -83,11 +85,18 @@ def _broadcast(site: Site, *values: Any) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _expanded(site: Site, x: Any, shape: tuple[Any, ...]) -> Any:
-    site.require(all(isinstance(dim, (int, np.integer)) for dim in shape), "input 0 broadcasts to a flexible shape")
+def _expanded(x: Any, shape: tuple[int, ...]) -> Any:
     given = (1,) * (len(shape) - len(x.shape)) + tuple(x.shape)
     x = mb.reshape(x=x, shape=list(given))
     return mb.tile(x=x, reps=[int(to) // int(dim) for to, dim in zip(shape, given, strict=True)])
+
+
+def _widened(x: Any, condition: Any) -> Any:
+    """x in the shape that it and the condition broadcast to, flexible dimensions too: nothing is added to it."""
+    if x.dtype == types.bool:
+        return mb.logical_or(x=x, y=mb.logical_xor(x=condition, y=condition))
+    nothing = mb.mul(x=mb.cast(x=condition, dtype=types.builtin_to_string(x.dtype)), y=like(x, 0))
+    return mb.add(x=x, y=nothing)
 
 
 @lowers("IsNaN")

@@ -52,18 +52,29 @@ def identity(site: Site) -> Any:
 
 @lowers("Dropout")
 def dropout(site: Site) -> list[Any]:
-    """Inference: nothing is dropped, and the mask, where one is asked for, keeps everything."""
+    """Inference, or a ratio of 0: nothing is dropped, and the mask, where one is asked for, keeps everything."""
     site.require(site.opset >= 7, "before opset 7 it may be one of training; run convert-opset before")
     site.attr("ratio")
     site.attr("seed")
-    if site.has(1):
-        site.value(1)
-    if site.has(2):
+    ratio = site.value(1) if site.has(1) else None
+    if site.has(2) and not (isinstance(ratio, np.ndarray) and not ratio.any()):
         site.require(not site.constant(2, "training_mode").any(), "input training_mode=True cannot be said in MIL")
+    elif site.has(2):
+        site.value(2)
     if len(site.node.outputs) < 2 or not site.node.outputs[1].name:
         return [site.value(0)]
     kind = np.dtype(np.bool_) if site.opset >= 10 else site.dtype(0)
     return [site.value(0), np.ones(site.sizes(0), kind)]
+
+
+@lowers("OptionalHasElement", "OptionalGetElement")
+def optional(site: Site) -> Any:
+    """Of a tensor, which is always there, or of an input that is left out; Core ML has no optional values."""
+    if site.node.op == "OptionalGetElement":
+        return site.value(0)
+    if site.has(0):
+        site.value(0)
+    return np.array(site.has(0))
 
 
 @lowers("EyeLike")

@@ -129,29 +129,3 @@ def _bound(site: Site, index: int, name: str) -> Any:
         return None
     value = site.value(index)
     return value if isinstance(value, np.ndarray) else operand(site, index)
-
-
-@lowers("CumSum")
-def cumsum(site: Site) -> Any:
-    """Along a constant axis; the exclusive sum is that of what is shifted by a zero."""
-    axis = int(site.constant(1, "axis").reshape(()))
-    rank = site.rank(0)
-    site.require(-rank <= axis < rank, f"input axis={axis} is beyond rank {rank}")
-    axis %= rank
-    reverse, exclusive = bool(site.attr("reverse", 0)), bool(site.attr("exclusive", 0))
-    x = operand(site, 0)
-    if exclusive:
-        x = _shifted(site, x, axis, backward=reverse)
-    return mb.cumsum(x=x, axis=axis, reverse=reverse, exclusive=False, name=site.name)
-
-
-def _shifted(site: Site, x: Any, axis: int, backward: bool) -> Any:
-    """One place along an axis, a zero moving in."""
-    sizes = list(site.sizes(0))
-    begin, end = [0] * len(sizes), list(sizes)
-    begin[axis], end[axis] = (1, sizes[axis]) if backward else (0, sizes[axis] - 1)
-    zero = mb.const(val=like(x, np.zeros([1 if at == axis else size for at, size in enumerate(sizes)])))
-    if sizes[axis] == 1:
-        return zero
-    kept = mb.slice_by_index(x=x, begin=begin, end=end)
-    return mb.concat(values=[kept, zero] if backward else [zero, kept], axis=axis)

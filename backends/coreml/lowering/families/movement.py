@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 from coremltools.converters.mil import Builder as mb
+from coremltools.converters.mil.mil import types
 
 from onnxopt.backends.coreml.lowering.carriers import is_fixed, reshaped
 from onnxopt.backends.coreml.lowering.families.indexing import gathered
 from onnxopt.backends.coreml.lowering.numbers import arrays, is_float, like, operand
 from onnxopt.backends.coreml.lowering.registry import lowers
-from onnxopt.backends.coreml.lowering.site import Site
+from onnxopt.backends.coreml.lowering.site import Array, Site
 
 
 @lowers("Concat")
@@ -33,7 +34,7 @@ def concat(site: Site) -> Any:
 
 @lowers("Split")
 def split(site: Site) -> Any:
-    """By given sizes, or into equal parts of which the last may be smaller (`num_outputs`)."""
+    """By given sizes, or into equal parts of which the last may be smaller (`num_outputs`); some may be empty."""
     axis, count = site.axis(site.rank(0), 0), len(site.node.outputs)
     site.require(site.attr("num_outputs", count) == count, f"attribute num_outputs={site.attr('num_outputs')}")
     sizes, dim = site.ints(1, "split"), site.shape(0)[axis]
@@ -45,9 +46,21 @@ def split(site: Site) -> Any:
     value = site.value(0)
     if isinstance(value, np.ndarray):
         return np.split(value, np.cumsum(sizes)[:-1], axis)
-    if count == 1:
-        return [value]
-    return list(mb.split(x=operand(site, 0), split_sizes=sizes, axis=axis, name=site.name))
+    full = [at for at, size in enumerate(sizes) if size]
+    found: list[Any] = [None] * count
+    parts: Any = [value]
+    if len(full) > 1:
+        parts = mb.split(x=operand(site, 0), split_sizes=[sizes[at] for at in full], axis=axis, name=site.name)
+    for at, part in zip(full, parts, strict=True):
+        found[at] = part
+    return [_nothing(site, value, axis) if part is None else part for part in found]
+
+
+def _nothing(site: Site, var: Any, axis: int) -> Array:
+    """A part of no size: known, and left out by Concat; MIL has no empty tensors."""
+    shape = [0 if at == axis else dim for at, dim in enumerate(var.shape)]
+    site.require(is_fixed(tuple(shape)), f"a part of it along axis {axis} is empty, and of a flexible shape")
+    return np.zeros(shape, types.nptype_from_builtin(var.dtype))
 
 
 @lowers("Tile")

@@ -115,7 +115,7 @@ def lstm(site: Site) -> list[Any]:
     layer = _layer(site, 4, default)
     hidden, coupled = layer.hidden, bool(site.attr("input_forget", 0))
     order = np.concatenate([np.arange(hidden) + gate * hidden for gate in (0, 2, 1, 3)])
-    peepholes = site.constant(7, "peepholes") if site.has(7) else None
+    peepholes = _peepholes(site, len(layer.turned))
     first_h, first_c = _state(site, layer, 5), _state(site, layer, 6)
     found: list[list[Any]] = [[], [], []]
     for at, turned in enumerate(layer.turned):
@@ -132,12 +132,22 @@ def lstm(site: Site) -> list[Any]:
                 output_sequence=True,
             )
         else:
-            cell = lstm_cell(
-                site, layer.activations[at], recurrent, peepholes[at] if peepholes is not None else None, coupled
-            )
+            seen = peepholes[at] if peepholes is not None else None
+            cell = lstm_cell(site, layer.activations[at], recurrent, seen, coupled)
             outputs = _steps(site, x, weight, bias, cell, [first_h[at], first_c[at]])
         _collect(found, outputs, turned)
     return _joined(site, layer, found[0], found[1:])
+
+
+def _peepholes(site: Site, directions: int) -> list[list[Any]] | None:
+    """Of each direction those of i, o and f, [hidden]: arrays, or Vars where they are computed."""
+    if not site.has(7):
+        return None
+    given = site.value(7)
+    if isinstance(given, np.ndarray):
+        return [np.split(given[at], 3) for at in range(directions)]
+    rows = [mb.gather(x=given, indices=np.int32(at), axis=0) for at in range(directions)]
+    return [list(mb.split(x=row, num_splits=3, axis=0)) for row in rows]
 
 
 @lowers("RNN")

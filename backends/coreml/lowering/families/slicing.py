@@ -11,7 +11,7 @@ from onnxopt.backends.coreml.lowering.carriers import is_fixed
 from onnxopt.backends.coreml.lowering.families.indexing import gathered
 from onnxopt.backends.coreml.lowering.numbers import arrays, is_float, like, operand
 from onnxopt.backends.coreml.lowering.registry import lowers
-from onnxopt.backends.coreml.lowering.site import Site
+from onnxopt.backends.coreml.lowering.site import Array, Site
 from onnxopt.backends.coreml.lowering.values import as_mil
 
 _END = 2**31 - 1
@@ -31,10 +31,7 @@ def slice_(site: Site) -> Any:
     axes = [axis % max(rank, 1) for axis in axes]
     value = site.value(0)
     if isinstance(value, np.ndarray):
-        cut = [slice(None)] * rank
-        for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-            cut[axis] = _slice(*bounds(start, end, step, value.shape[axis]), step)
-        return value[tuple(cut)]
+        return _cut(value, axes, starts, ends, steps)
     var = operand(site, 0)
     begin, end_, stride = [0] * rank, [0] * rank, [1] * rank
     begin_mask, end_mask, turned = [True] * rank, [True] * rank, []
@@ -47,8 +44,8 @@ def slice_(site: Site) -> Any:
             first, last = bounds(start, end, step, int(dim))
             if step < 0:
                 first, last = int(dim) - 1 - first, int(dim) - 1 - last
-            name = site.node.inputs[0].name
-            site.require(last > first, f"it takes nothing of axis {axis} of '{name}'; Core ML has no empty tensors")
+            if last <= first:  # known, whatever the numbers are
+                return _cut(np.broadcast_to(like(var, 0), site.sizes(0)), axes, starts, ends, steps)
             begin[axis], begin_mask[axis] = first, first == 0
             end_[axis], end_mask[axis] = last, last == dim
             continue
@@ -74,8 +71,13 @@ def bounds(start: int, end: int, step: int, dim: int) -> tuple[int, int]:
     return min(max(start, 0), dim - 1), min(max(end, -1), dim - 1)
 
 
-def _slice(start: int, end: int, step: int) -> slice:
-    return slice(start, None if end < 0 else end, step)
+def _cut(value: Array, axes: list[int], starts: list[int], ends: list[int], steps: list[int]) -> Array:
+    """Of what is known."""
+    parts = [slice(None)] * value.ndim
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        first, last = bounds(start, end, step, value.shape[axis])
+        parts[axis] = slice(first, None if last < 0 else last, step)
+    return value[tuple(parts)]
 
 
 def _computed(site: Site) -> Any:
