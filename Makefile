@@ -26,8 +26,14 @@ $(VENV)/stamp-bench: $(VENV)/stamp-dev
 demo: $(VENV)/stamp-run  ## Run the main job on a small trained model and print what it did.
 	$(BIN)/python fixtures/demo.py
 
-test: $(VENV)/stamp-dev  ## The whole test suite.
+test: $(VENV)/stamp-dev browser  ## The whole test suite.
 	$(BIN)/python -m pytest
+
+# The tests of the HTML report look at it in Chromium; without one they are skipped, and say so.
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || \
+		echo "no Chromium, and none can be installed here: the tests of the HTML report will be skipped"
 
 lint: $(VENV)/stamp-dev
 	$(BIN)/ruff check .

@@ -37,9 +37,11 @@ SCRIPTS = (
     "pruning_channels",
     "trees",
     "frontends",
+    "inspector",
     "qnn",
     "qnn_nodes",
     "qnn_kit",
+    "coreml",
 )
 """In the order of the points that they show."""
 

@@ -13,12 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from onnxopt.atomic import replacing
+from onnxopt.pipeline.sidecar import artifact_bytes
 from onnxopt.report.units import size
+from onnxopt.runtime.latency import Call, interleaved, ratios
 
 ROOT = Path(__file__).resolve().parent.parent
 """Commands run here, so that they can be copied."""
 
+NOT_MEASURED = "not measured"
+Array = npt.NDArray[Any]
 Table = Sequence[Sequence[str]]
 """Its first row is the heading."""
 
@@ -31,6 +38,8 @@ class Workflow:
     """Where what it makes goes."""
     seconds: float
     """For each measurement of latency."""
+    samples: int | None
+    """Of each data set at most so many, for a quick look."""
     mlflow: str | None
 
     @classmethod
@@ -40,26 +49,46 @@ class Workflow:
         name = Path(script).resolve().parent.name
         parser.add_argument("--out", type=Path, default=ROOT / "build" / "examples" / name, help="where its files go")
         parser.add_argument("--seconds", type=float, default=20.0, help="for each measurement of latency")
+        parser.add_argument("--samples", type=int, help="of each data set at most so many, for a quick look")
         parser.add_argument("--mlflow", metavar="URI", help="log what is measured to this server, too")
         given = parser.parse_args()
         folder: Path = given.out.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         os.chdir(ROOT)
-        return cls(Path(os.path.relpath(folder)), given.seconds, given.mlflow)
+        return cls(Path(os.path.relpath(folder)), given.seconds, given.samples, given.mlflow)
+
+    def few(self, data: Path) -> Path:
+        """An .npz of the samples to be used: the file itself, or its first ones, in the folder."""
+        if self.samples is None:
+            return data
+        with np.load(data) as arrays:
+            return self.store(data.name, {name: array[: self.samples] for name, array in arrays.items()})
+
+    def store(self, name: str, arrays: Mapping[str, Array]) -> Path:
+        """Write an .npz into the folder."""
+        path = self.folder / name
+        np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy takes the names of its own flags for arrays'
+        return path
 
     def run(self, *words: object) -> Any:
         """What a command of onnxopt's tells as JSON. Where it fails, that is the end."""
         arguments = [str(word) for word in words]
         print(f"$ onnxopt {shlex.join(arguments)}", flush=True)
-        done = subprocess.run([sys.executable, "-m", "onnxopt", *arguments, "--json"], stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "onnxopt", *arguments, "--json"], stdout=subprocess.PIPE, text=True
+        )
         if done.returncode:
             sys.exit(done.returncode)
         return json.loads(done.stdout)
 
+    @property
+    def logged(self) -> tuple[str, ...]:
+        """The words that log a command to MLflow, where that is asked for."""
+        return ("--mlflow", self.mlflow) if self.mlflow else ()
+
     def bench(self, *words: object) -> Any:
-        """`onnxopt bench` on one thread, logged to MLflow where that is asked for."""
-        logged = ("--mlflow", self.mlflow) if self.mlflow else ()
-        return self.run("bench", *words, "--threads", 1, "--seconds", f"{self.seconds:g}", *logged)
+        """`onnxopt bench` on one thread."""
+        return self.run("bench", *words, "--threads", 1, "--seconds", f"{self.seconds:g}", *self.logged)
 
     def keep(self, table: Table, figures: Mapping[str, Any]) -> None:
         """Print the table, and leave it and all figures in the folder."""
@@ -70,35 +99,41 @@ class Workflow:
                 file.write(text.encode())
 
 
-def stages(names: Sequence[str], bench: Mapping[str, Any]) -> list[list[str]]:
-    """A table of what `onnxopt bench`, or `run --stages`, measured: a row for each model, by these names."""
-    told, batch = bench["models"], bench["batches"][0]
-    latency = {each["name"]: each for each in batch["latency"]}
-    judged = told[0]["accuracy"]
-    heading = ["", "bytes", "nodes", *([judged["metric"]] if judged else []), "ms: median, p90", "of its time"]
-    rows = [heading]
-    for name, each in zip(names, told, strict=True):
-        nodes = "" if each["nodes"] is None else f"{each['nodes']}"
-        worth = [accuracy(each["accuracy"])] if judged else []
-        rows.append([name, size(each["bytes"]), nodes, *worth, *_times(latency.get(each["name"]), batch["noise"])])
-    return rows
+def shown_size(path: Path) -> str:
+    """Bytes on disk, of a folder too."""
+    return size(artifact_bytes(path))
 
 
-def accuracy(found: Mapping[str, Any] | None) -> str:
-    """A metric with its unit."""
-    return "not measured" if found is None else f"{found['model']:.2f} {found['unit']}".strip()
+def shown_accuracy(found: Mapping[str, Any]) -> str:
+    """A metric with its unit, from what commands tell of one model."""
+    return f"{found['model']:.2f} {found['unit']}".strip()
 
 
-def _times(found: Mapping[str, Any] | None, noise: Mapping[str, Any]) -> list[str]:
-    """Milliseconds, and how many times as long as the first, with the interval; of the first itself, the noise."""
-    if found is None:
-        return ["not measured", ""]
-    shown = f"{found['p50']:.3g}, {found['p90']:.3g}"
-    if found["of_first"] is None:
-        low, high = noise["interval"]
-        return [shown, f"itself again: {low:.2f}..{high:.2f}"]
-    low, high = found["of_first"]["interval"]
-    return [shown, f"{found['of_first']['median']:.2f} ({low:.2f}..{high:.2f})"]
+def latencies(calls: Mapping[str, Call], seconds: float, rounds: int = 1000) -> dict[str, tuple[str, str]]:
+    """Of each call, all in turns: milliseconds (median, p90), and how many times as long the first takes."""
+    timed = interleaved([[call] for call in calls.values()], rounds, seconds)
+    found = {}
+    for name, each, ratio in zip(calls, timed, ratios(timed), strict=True):
+        low, high = ratio.interval
+        times = f"{1 / ratio.median:.3g} ({1 / high:.3g}..{1 / low:.3g})"
+        found[name] = (_milliseconds(each.percentile(50) * 1e3, each.percentile(90) * 1e3), times)
+    return found
+
+
+def benched(bench: Mapping[str, Any], batch: int = 0) -> dict[str, tuple[str, str]]:
+    """The same of what `onnxopt bench`, or `run --stages`, measured; of an artifact "not measured"."""
+    told = bench["batches"][batch]
+    found = {each["name"]: (NOT_MEASURED, "") for each in bench["models"]}
+    for each in told["latency"]:
+        paired = each["of_first"] or told["noise"]
+        low, high = paired["interval"]
+        times = f"{1 / paired['median']:.3g} ({1 / high:.3g}..{1 / low:.3g})"
+        found[each["name"]] = (_milliseconds(each["p50"], each["p90"]), times)
+    return found
+
+
+def _milliseconds(median: float, high: float) -> str:
+    return f"{median:.3g}, {high:.3g}"
 
 
 def markdown(table: Table) -> str:

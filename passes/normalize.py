@@ -28,9 +28,9 @@ class Normalize(Pass):
     Each domain is imported once, the default one as "": where two versions of it are, the last of them that all nodes
     fit, as onnxruntime reads such a file; where none is, the newest that all nodes fit. The IR version is raised to
     what the opset and the types need, and lowered to that where onnxruntime knows no such version. Initializers are no
-    longer inputs; one that a caller could override (IR version 4 and newer) becomes constant too, unless `overridable`
-    keeps it. Constant nodes become initializers. A declared type or shape that contradicts what follows from the
-    inputs and operators is corrected, one of a model's output too.
+    longer inputs, but for those that a caller can override (see `overridable`). Constant nodes become initializers. A
+    declared type or shape that contradicts what follows from the inputs and operators is corrected, one of a model's
+    output too.
 
     Refused: versions of the default domain that no node set fits; sparse Constant nodes, and those that are an output
     of a graph. Opsets stay: `convert-opset` changes them.
@@ -38,8 +38,9 @@ class Normalize(Pass):
 
     preserves: ClassVar[Preserves] = Preserves.BITS
 
-    overridable: bool = False
-    """Keep inputs with a default value as what they are; most exporters list weights as inputs without meaning it."""
+    overridable: bool = True
+    """Keep inputs with a default value (IR version 4 and newer), which a caller may give; false makes them constant, as
+    most exporters that list weights as inputs mean them."""
 
     def run(self, graph: ir.Graph, ctx: Context) -> bool:
         """Edit `graph` in place; return whether anything changed."""
@@ -77,7 +78,8 @@ def _fit_ir_version(graph: ir.Graph, ctx: Context) -> bool:
     if was is None:
         return False
     needed = max(needed_ir_version(graph), min(was, _UNLISTED))
-    fitting = needed if was < needed or (was > needed and not _is_known(was)) else was
+    is_wrong = _is_known(needed) if was < needed else was > needed and not _is_known(was)
+    fitting = needed if is_wrong else was
     if fitting == was or not ctx.allow(f"IR version {was} made {fitting}", graph.name):
         return False
     for scope in ir.every_graph(graph):

@@ -26,6 +26,7 @@ def hazards(graph: ir.Graph, flavor: Literal["rtx", "enterprise"] = "rtx") -> li
     found = [Problem(each.node, each.reason) for each in violations(graph, "tensorrt") if each.is_wrong]
     found += _float_deconvolutions(graph) if flavor == "rtx" else ()
     found += misunderstood(graph)
+    found += _versionless(graph)
     first: dict[str, Problem] = {}
     for problem in found:
         first.setdefault(problem.node, problem)
@@ -37,3 +38,9 @@ def _float_deconvolutions(graph: ir.Graph) -> Iterator[Problem]:
         if site.read(0) is not None or site.read(1) is not None:
             reason = "its inputs are quantized, and TensorRT-RTX computes it in float all the same; leave it in float"
             yield Problem(describe(site.node), f"{reason}: quantize{{keep-float=ConvTranspose}}")
+
+
+def _versionless(graph: ir.Graph) -> Iterator[Problem]:
+    """A model without opset_import, which is none; the parser takes some version for it."""
+    if graph.nodes and graph.import_domains is not None and not list(graph.import_domains):
+        yield Problem("the graph", "says no version of its operators, and is silently taken for one: run normalize")

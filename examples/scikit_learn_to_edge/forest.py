@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import train_test_split
 
-Array = npt.NDArray[Any]
+from examples.commands import Array
 
 
 def split() -> tuple[Array, Array, Array, Array]:

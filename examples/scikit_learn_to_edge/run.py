@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ import onnxruntime
 import skops.io
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from examples.commands import Workflow  # noqa: E402
-from examples.scikit_learn_to_edge.forest import Array, split, trained  # noqa: E402
-from onnxopt.report.units import size  # noqa: E402
-from onnxopt.runtime.latency import interleaved, ratios  # noqa: E402
-from onnxopt.runtime.session import session_options  # noqa: E402
+from examples.commands import Array, Workflow, latencies
+from examples.scikit_learn_to_edge.forest import split, trained
+from onnxopt.report.units import size
+from onnxopt.runtime.session import session_options
 
+NAMES = ("scikit-learn", "lowered", "compact-trees", "quantize-dynamic")
 RUNS = 1000
 Predict = Callable[[Array], Any]
 
@@ -32,8 +33,7 @@ def main() -> None:
     """Run the commands, compare, measure."""
     work = Workflow.of(__file__, __doc__)
     _, test, _, expected = split()
-    held_out = work.folder / "held_out.npz"
-    np.savez(held_out, X=test, species=expected)
+    held_out = work.store("held_out.npz", {"X": test, "species": expected})
     models = [work.folder / f"{name}.onnx" for name in ("forest", "compact", "int8")]
     forest, compact, quantized = models
     work.run("lower", "examples.scikit_learn_to_edge.forest:trained", "-o", forest)
@@ -47,22 +47,14 @@ def main() -> None:
 def _tell(work: Workflow, models: list[Path], bench: Any, test: Array) -> None:
     """The table, scikit-learn in its first row."""
     classifier, _ = trained()
-    predictions = [classifier.predict, *map(_onnxruntime, models)]
-    first = classifier.predict(test)
-    equal = [int(np.count_nonzero(predict(test) == first)) for predict in predictions]
-    row = test[:1]
-    calls = [[lambda predict=predict: predict(row)] for predict in predictions]
-    timed = interleaved(calls, RUNS, work.seconds)
-    sizes = [len(skops.io.dumps(classifier)), *(model.stat().st_size for model in models)]
-    table = [["", "bytes", "equal predictions", "ms: median, p90", "scikit-learn takes"]]
-    names = ("scikit-learn", "lowered", "compact-trees", "quantize-dynamic")
-    for place, (name, ratio) in enumerate(zip(names, ratios(timed), strict=True)):
-        low, high = ratio.interval
-        longer = f"{1 / ratio.median:.0f} times as long ({1 / high:.0f}..{1 / low:.0f})" if place else ""
-        took = f"{timed[place].percentile(50) * 1e3:.3g}, {timed[place].percentile(90) * 1e3:.3g}"
-        table.append([name, size(sizes[place]), f"{equal[place]}/{len(test)}", took, longer])
-    figures = {"equal": dict(zip(names, equal, strict=True)), "bench": bench, "runs": len(timed[0].runs)}
-    work.keep(table, figures)
+    predictions = dict(zip(NAMES, [classifier.predict, *map(_onnxruntime, models)], strict=True))
+    expected, row = classifier.predict(test), test[:1]
+    equal = {name: int(np.count_nonzero(predict(test) == expected)) for name, predict in predictions.items()}
+    sizes = dict(zip(NAMES, [len(skops.io.dumps(classifier)), *(each.stat().st_size for each in models)], strict=True))
+    took = latencies({name: partial(predict, row) for name, predict in predictions.items()}, 10 * work.seconds, RUNS)
+    table = [["", "size", "equal predictions", "ms of one: median, p90", "times as fast"]]
+    table += [[name, size(sizes[name]), f"{equal[name]}/{len(test)}", *took[name]] for name in NAMES]
+    work.keep(table, {"bytes": sizes, "equal": equal, "took": took, "bench": bench})
 
 
 def _onnxruntime(model: Path) -> Predict:

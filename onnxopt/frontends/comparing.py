@@ -17,8 +17,8 @@ from onnxopt.runtime.session import NotRunnable, Session
 
 Trial = tuple[Feeds, Feeds]
 """Inputs, and the outputs that the source gave, both by name."""
-_BATCHES = 64
-"""The most batches of given data to compare on."""
+_TOGETHER, _BATCHES = 64, 64
+"""Samples that are run together where the model leaves that open, and the most batches of data to compare on."""
 
 
 def samples(path: Path, data: str) -> list[Feeds]:
@@ -28,7 +28,7 @@ def samples(path: Path, data: str) -> list[Feeds]:
         BadData: There are none, or they do not fit.
     """
     specs = inputs_of(onnx.load(path, load_external_data=False))
-    return list(itertools.islice(open_data(data, specs).batches(), _BATCHES))
+    return list(itertools.islice(open_data(data, specs).batches(_TOGETHER), _BATCHES))
 
 
 def require_equal(source: str, path: Path, trials: Sequence[Trial]) -> tuple[Difference, ...]:

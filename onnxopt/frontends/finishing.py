@@ -34,7 +34,7 @@ def finish(path: Path, opset: int | None) -> list[str]:
     ctx = Context()
     # what is computed from constants has to be known to some conversions
     convert = "" if opset is None else f",fold-constants,convert-opset{{opset={opset}}}"
-    Manager([]).run(graph, parse_pipeline(f"normalize{convert}", Registry.installed()), ctx)
+    Manager([]).run(graph, parse_pipeline(f"normalize{{overridable=false}}{convert}", Registry.installed()), ctx)
     if opset is not None and graph.opset != opset:
         reasons = [line for line in ctx.warnings if "stays at opset" in line]
         raise NotFinished(f"opset {opset}: {reasons[0] if reasons else f'it is of opset {graph.opset}'}")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from onnx import OperatorSetIdProto, defs, helper
 
-from onnxopt.ir.graph import Function, Graph
+from onnxopt.ir.graph import Graph
 from onnxopt.ir.node import DEFAULT_DOMAINS, Node
 from onnxopt.ir.schema import find_schema
 
@@ -35,7 +35,7 @@ def clean_imports(root: Graph, version: int) -> list[OperatorSetIdProto]:
     found: dict[str, int] = {}
     for entry in root.import_domains or ():
         found["" if entry.domain in DEFAULT_DOMAINS else entry.domain] = int(entry.version)
-    if "" in found or not isinstance(root, Function) or any(True for _ in _standard_nodes(root)):
+    if "" in found or any(True for _ in _standard_nodes(root)):
         found[""] = version
     return [helper.make_opsetid(domain, number) for domain, number in found.items()]
 

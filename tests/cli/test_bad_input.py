@@ -39,7 +39,7 @@ USAGE = [
     (["run", "model.onnx", "-O", "1", "--emit", "onnx{extrnal-data=true}=a"], "did you mean external-data"),
     (
         ["run", "model.onnx", "-O", "1", "--emit", "tensorrt=a"],
-        "prepared for tensorrt .*, but it cannot be written",
+        "tensorrt writes an engine .* and a is none",
     ),
     (["run", "model.onnx", "-O", "1", "--target", "onxn"], "there is no target 'onxn'; did you mean onnx"),
     (["run", "model.onnx", "-O", "1", "--dim", "N"], "--dim N: give it as NAME=SIZE"),

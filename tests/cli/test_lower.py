@@ -39,7 +39,7 @@ def test_what_it_writes_and_says(onnxopt: Command, forest: Path) -> None:
     ended = onnxopt("lower", forest, "-o", "m.onnx", "--data", "rows.npz", "--json")
     assert ended.code == 0, ended.err
     told = ended.json()
-    assert told["by"].startswith("skl2onnx ") and told["compared"] == "64 rows of rows.npz"
+    assert told["by"].startswith("skl2onnx ") and told["compared"] == "150 rows of rows.npz"
     assert told["inputs"] == [{"name": "X", "dtype": "float32", "shape": [None, 4]}]
     assert told["differences"]["label"] == {"absolute": 0.0, "relative": 0.0}
     assert "wrote m.onnx" in ended.err

@@ -199,4 +199,4 @@ def test_torchscript_and_pickles_in_a_child_when_trusted(tmp_path: Path) -> None
 def test_data_are_compared_too(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=np.random.default_rng(0).standard_normal((3, 3, 6, 6)).astype(np.float32))
     found, _ = lowered("image", tmp_path, dynamic=BATCH, data=str(tmp_path / "d.npz"))
-    assert "3 batches of" in found.compared
+    assert "1 batch of" in found.compared

@@ -11,7 +11,7 @@ from onnxopt import ir
 from onnxopt.passes.normalize import Normalize
 from tests.passes.checks import check_golden, check_pass, check_refusal, ops, parse, run_pass
 
-NORMALIZE = Normalize()
+NORMALIZE, CONSTANT = Normalize(), Normalize(overridable=False)
 W = np.arange(4, dtype=np.float32)
 
 
@@ -102,20 +102,20 @@ def test_nodes_that_fit_no_version_are_refused() -> None:
 @pytest.mark.parametrize("ir_version", [3, 8])
 def test_initializers_are_no_inputs(ir_version: int) -> None:
     graph = listed(ir_version)
-    check_pass(NORMALIZE, graph, {"x": W})
+    check_pass(CONSTANT, graph, {"x": W})
     proto = ir.to_proto(graph)
     assert [info.name for info in proto.graph.input] == ["x"] and proto.ir_version == max(ir_version, 4)
     assert [tensor.name for tensor in proto.graph.initializer] == ["w"]
 
 
 def test_what_a_caller_could_override_can_be_kept() -> None:
-    check_refusal(Normalize(overridable=True), listed(8), "`overridable` keeps")
+    check_refusal(NORMALIZE, listed(8), "`overridable` keeps")
 
 
 def test_an_unread_input_with_a_default_is_one_initializer() -> None:
     graph = listed(8)
     graph.nodes[0].inputs[1] = graph.nodes[0].inputs[0]
-    run_pass(NORMALIZE, graph)
+    run_pass(CONSTANT, graph)
     proto = ir.to_proto(graph)
     assert [info.name for info in proto.graph.input] == ["x"]
     assert [tensor.name for tensor in proto.graph.initializer] == ["w"]
@@ -149,7 +149,8 @@ def test_a_constant_that_is_an_output_stays() -> None:
 
 def test_wrong_declarations_are_corrected_and_true_ones_kept() -> None:
     graph = parse("""<ir_version: 8, opset_import: ["" : 17]>
-        g (float[batch,4] x) => (float[1,4] y) <float[1,5] a, float[batch,4] b> { a = Relu (x) b = Neg (a) y = Abs (b) }""")
+        g (float[batch,4] x) => (float[1,4] y) <float[1,5] a, float[batch,4] b> { a = Relu (x)
+            b = Neg (a) y = Abs (b) }""")
     ctx = check_pass(NORMALIZE, graph)
     assert graph.outputs[0].shape == ["batch", 4]
     assert ctx.statistics["normalize: declarations corrected"] == 2

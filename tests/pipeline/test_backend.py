@@ -13,6 +13,7 @@ from onnxopt import ir
 from onnxopt.api import run
 from onnxopt.errors import BadModel, BadOption, BadPipeline
 from onnxopt.pipeline.backend import Artifact, Backend, Emission, Problem, backend_class, backend_names
+from onnxopt.pipeline.target import Target
 from tests.pipeline import planted
 
 
@@ -24,6 +25,12 @@ def test_the_backends_are_the_files_of_their_package() -> None:
 def test_a_misspelt_backend_gets_the_nearest() -> None:
     with pytest.raises(BadOption, match=r"^there is no backend 'onxn'; did you mean onnx\?$"):
         backend_class("onxn")
+
+
+def test_a_target_that_cannot_be_written_says_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxopt.pipeline.backend.target_class", lambda name: Target)
+    with pytest.raises(BadOption, match=r"graphs are prepared for qnn .*, but it cannot be written yet"):
+        backend_class("qnn")
 
 
 @pytest.mark.parametrize(

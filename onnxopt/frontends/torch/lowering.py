@@ -67,7 +67,7 @@ def _exported(
     what = f"the example inputs and {len(trials) - 1} random ones"
     if wanted.data is not None:
         given = [(feeds, _run(subject, feeds, names)) for feeds in samples(path, wanted.data)]
-        trials, what = [*trials, *given], f"{what}, {len(given)} batches of {wanted.data}"
+        trials, what = [*trials, *given], f"{what}, {len(given)} batch{'es' * (len(given) != 1)} of {wanted.data}"
     return Lowered(
         f"torch {torch.__version__}, {exporter} exporter", what, require_equal("torch", path, trials), tuple(notes)
     )

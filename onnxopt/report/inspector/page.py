@@ -18,7 +18,8 @@ _LAYOUT = ("vendor/dagre.min.js", "layout.js")
 """What the page's worker runs too."""
 _SCRIPTS = (
     "elements.js", "story.js", "order.js", "blocks.js", "scene.js", "states.js", "routes.js", "boxes.js", "drawing.js",
-    "minimap.js", "timeline.js", "panels.js", "search.js", "controls.js", "keys.js", "app.js",
+    "minimap.js", "timeline.js", "panels.js", "tables.js", "search.js", "controls.js", "walking.js",
+    "keys.js", "app.js",
 )  # fmt: skip
 """In the order in which they are run; all see one another's names."""
 _PLAIN = 1 << 16

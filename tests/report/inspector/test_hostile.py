@@ -14,7 +14,10 @@ from onnxopt.report.inspector.page import write_page
 from tests.passes.checks import parse
 from tests.report.inspector.conftest import NARROW, WIDE, Open
 
-_MARKUP = "</script><script>window.hurt = 1; alert(1)</script><img src=x onerror='window.hurt = 1'><style>*{display:none}</style>"
+_MARKUP = (
+    "</script><script>window.hurt = 1; alert(1)</script><img src=x onerror='window.hurt = 1'>"
+    "<style>*{display:none}</style>"
+)
 _LONG = "n" * 10_240
 _BACKWARDS = "\u202egnp.exe\u2066 \u05e9\u05dc\u05d5\u05dd \u0000\u200f"
 _MODEL = """
@@ -72,5 +75,5 @@ def _visit_everything(page: Any) -> None:
     for at in range(page.locator(".box.node").count()):
         page.locator(".box.node").nth(at).click()
     page.locator(".box .tool").first.click()
-    page.wait_for_function("document.querySelectorAll('.box').length < 5")
+    page.locator(".crumbs .link").nth(1).wait_for()
     page.locator(".searching input").fill("Neg")

@@ -13,6 +13,11 @@ from onnxopt.report.inspector import page
 
 ASSETS = Path(page.__file__).parent / "assets"
 SCRIPTS = sorted(ASSETS.glob("*.js"))
+_PARSE = """
+const { Script } = require("vm"), { readFileSync } = require("fs");
+for (const filename of process.argv.slice(1)) new Script(readFileSync(filename, "utf8"), { filename });
+"""
+"""What `node --check` does, of all scripts at once."""
 
 
 def _node() -> str | None:
@@ -26,9 +31,8 @@ def test_every_script_parses() -> None:
     node = _node()
     if node is None:
         pytest.skip("no node to parse scripts with: Chromium's own errors, in test_browser.py, are the check")
-    for script in SCRIPTS:
-        ended = subprocess.run([node, "--check", str(script)], capture_output=True, text=True, check=False)
-        assert ended.returncode == 0, ended.stderr
+    ended = subprocess.run([node, "-e", _PARSE, *map(str, SCRIPTS)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_every_script_is_in_the_page_and_small() -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import onnxopt
+from onnxopt import ir
 from onnxopt.backends.tensorrt.building import attempt
+from onnxopt.backends.tensorrt.refusing import hazards
 from onnxopt.ir.schema import find_schema
 from onnxopt.rules.tensorrt.table import TABLE
 from tests.passes.checks import check_refusal, run_pass
@@ -115,3 +117,9 @@ def test_what_it_takes_stays(body: str) -> None:
 def test_boxes_are_refused_with_the_reason() -> None:
     graph = model("(float[1,4,4] b, float[1,2,4] s) => (int64[n,3] y)", "y = NonMaxSuppression (b, s)")
     check_refusal(PASS, graph, "the size of what it gives out depends on the values")
+
+
+def test_a_model_that_says_no_version_of_its_operators_is_refused() -> None:
+    proto = ir.to_proto(model("(float[2] x) => (float[2] y)", "y = Relu (x)"))
+    del proto.opset_import[:]
+    assert [each.node for each in hazards(ir.from_proto(proto))] == ["the graph"]

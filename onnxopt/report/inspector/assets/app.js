@@ -14,10 +14,12 @@ class App {
     this.state = { step: 0, mode: "changes", scope: 0, selected: null, panel: "pass", constants: false, query: "" };
     this.open = new Map(); // names of the open blocks, by scope
     this.known = new Map(); // plans and scenes
+    this.view = { items: [], owner: new Map() }; // what is drawn: nothing yet
     this.states = new Map();
     this.layouts = new Layouts();
     this.panes = ["before", "after"].map((label) => new Drawing(label, (drawing) => this.moved(drawing)));
-    this.minimap = new Minimap((x, y) => this.main().place(this.main().svg.clientWidth / 2 - x * this.main().scale, this.main().svg.clientHeight / 2 - y * this.main().scale, this.main().scale));
+    for (const pane of this.panes) pane.element.hidden = true;
+    this.minimap = new Minimap((x, y) => this.main().centreOn(x, y));
     this.timeline = new Timeline(story, (step) => this.go(step));
     this.search = new Search(this);
     this.controls = new Controls(this);
@@ -114,8 +116,12 @@ class App {
     const owner = selected === null ? null : view.owner.get(selected);
     const anchor = owner ?? [...this.states].find(([, state]) => state !== "kept")?.[0];
     const look = {
-      selected: owner, matches: query ? new Set(this.search.matching(query).map((id) => view.owner.get(id))) : null,
-      onPick: (item) => this.picked(item), onOpen: (item) => this.opened(item), onClose: (block) => this.toggle(block, false), titleOf: (block) => this.titleOf(block),
+      selected: owner,
+      matches: query ? new Set(this.search.matching(query).map((id) => view.owner.get(id))) : null,
+      onPick: (item) => this.picked(item),
+      onOpen: (item) => this.opened(item),
+      onClose: (block) => this.toggle(block, false),
+      titleOf: (block) => this.titleOf(block),
     };
     KINDS[mode].forEach((kinds, at) => this.showPane(this.panes[at], kinds, at, { found, look, anchor, wasAt }));
     [this.key, this.mode] = [key, mode];
@@ -134,7 +140,9 @@ class App {
     const was = wasAt && anchor ? pane.screenY(anchor) : undefined;
     const isBefore = at === 0;
     const shownAt = isBefore ? story.before(step) : story.settled(step);
-    const items = view.items.filter((item) => kinds.includes(states.get(item.id))).map((item) => ({ ...item, ...labelOf(story, item, shownAt), state: states.get(item.id) === "kept" ? "" : states.get(item.id) }));
+    const stateOf = (item) => (states.get(item.id) === "kept" ? "" : states.get(item.id));
+    const drawn = view.items.filter((item) => kinds.includes(states.get(item.id)));
+    const items = drawn.map((item) => ({ ...item, ...labelOf(story, item, shownAt), state: stateOf(item) }));
     const ids = new Set(items.map(({ id }) => id));
     const isShown = mode === "side" ? (id) => states.has(id) : (id) => ids.has(id);
     const edges = edgesOf(story, view, step, scope, mode === "changes" ? "both" : isBefore ? "before" : "after");
@@ -242,26 +250,6 @@ class App {
     if (order.length > MANY) return this.search.say(`${order.length} nodes are too many to draw at once: open blocks one by one`);
     this.open.set(this.state.scope, new Set(allBlocks(blocks).map(({ id }) => id)));
     return this.draw();
-  }
-
-  // From a node to the first that makes what it reads, or that reads what it makes.
-  neighbour(isDown) {
-    const { selected, step, scope } = this.state;
-    if (selected === null) return this.pickFirst();
-    const nodes = this.story.at(this.story.version(selected, this.story.settled(step)) ? this.story.settled(step) : this.story.before(step), scope);
-    const version = nodes.get(selected);
-    if (!version) return undefined;
-    const values = new Set((isDown ? this.story.outputs(version) : this.story.reads(version)).filter(Boolean).map((value) => value.id));
-    const { hidden } = this.plan();
-    const isNext = ([id, other]) => !hidden.has(id) && (isDown ? this.story.reads(other) : this.story.outputs(other)).some((value) => value && values.has(value.id));
-    const found = [...nodes].find(isNext);
-    return found && this.pick(found[0], true);
-  }
-
-  pickFirst() {
-    const main = this.main();
-    const first = this.view.items.find((item) => item.node !== undefined && main.sees(item.id)) ?? this.view.items.find((item) => item.node !== undefined);
-    return first && this.pick(first.node);
   }
 
   enter() {

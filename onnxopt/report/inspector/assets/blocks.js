@@ -3,10 +3,25 @@
 const FEW = 250; // so many nodes are drawn one by one from the start
 const MANY = 1500; // and so many at most when all blocks are opened
 const TOP = 90; // so many blocks at most at the top
+const FEWEST = 3; // nodes of a named part, so that stem.0, stem.1 and stem.2 are one
+const MOST_IN_RUN = 12; // nodes of a chain that is cut anywhere
 const WINDOW = 40; // a cut is the narrowest place of so many nodes to either side
 
-// The tree of blocks over the visible nodes: {id, nodes | children}.
-function blockTree(order, edges, opOf) {
+// The tree of blocks over the visible nodes: {id, nodes, children, size, signature}, at most TOP at the top.
+function blockTree(order, edges, opOf, nameOf) {
+  let blocks = joinSingles(cutAtNarrows(order, crossings(order, edges), opOf), opOf, nameOf);
+  while (blocks.length > TOP) {
+    const size = Math.max(2, Math.ceil(blocks.length / TOP));
+    const groups = [];
+    for (let at = 0; at < blocks.length; at += size) groups.push(groupBlock(blocks.slice(at, at + size)));
+    blocks = groups;
+  }
+  countAlike(blocks);
+  return blocks;
+}
+
+// Behind each place of the order, how many sources are still to be read: each counts until its last reader.
+function crossings(order, edges) {
   const index = new Map(order.map((id, position) => [id, position]));
   const last = new Int32Array(order.length).fill(-1);
   for (const [from, to] of edges) {
@@ -20,29 +35,24 @@ function blockTree(order, edges, opOf) {
     crossing[end] -= 1;
   });
   for (let at = 1; at <= order.length; at += 1) crossing[at] += crossing[at - 1];
-  let blocks = [];
+  return crossing;
+}
+
+function cutAtNarrows(order, crossing, opOf) {
+  const blocks = [];
   let current = [];
   order.forEach((id, at) => {
     current.push(id);
-    if (isNarrow(crossing, at) || current.length >= 2 * WINDOW) {
-      blocks.push(leafBlock(current, opOf));
-      current = [];
-    }
+    const isEnd = at === order.length - 1 || current.length >= 2 * WINDOW;
+    if (!isEnd && !isNarrow(crossing, at)) return;
+    blocks.push(leafBlock(current, opOf));
+    current = [];
   });
-  if (current.length) blocks.push(leafBlock(current, opOf));
-  blocks = joinSingles(blocks, opOf);
-  while (blocks.length > TOP) {
-    const size = Math.max(2, Math.ceil(blocks.length / TOP));
-    const groups = [];
-    for (let at = 0; at < blocks.length; at += size) groups.push(groupBlock(blocks.slice(at, at + size)));
-    blocks = groups;
-  }
-  countAlike(blocks);
   return blocks;
 }
 
 function isNarrow(crossing, at) {
-  const end = Math.min(crossing.length - 2, at + WINDOW);
+  const end = Math.min(crossing.length - 3, at + WINDOW); // behind the last node nothing ever crosses
   for (let other = Math.max(0, at - WINDOW); other <= end; other += 1) if (crossing[other] < crossing[at]) return false;
   return true;
 }
@@ -51,23 +61,31 @@ function leafBlock(ids, opOf) {
   return { id: `b${ids[0]}`, nodes: ids, children: null, size: ids.length, signature: ids.map(opOf).join(" ") };
 }
 
-// Runs of single nodes become one block: Conv, Relu, Conv, Relu.
-function joinSingles(blocks, opOf) {
+// Runs of single nodes become one block: Conv, Relu, Conv, Relu. Where names tell of parts, a part is one block.
+function joinSingles(blocks, opOf, nameOf) {
   const found = [];
   let run = [];
   const close = () => {
-    for (let at = 0; at < run.length; at += 12) found.push(leafBlock(run.slice(at, at + 12), opOf));
+    if (run.length) found.push(leafBlock(run, opOf));
     run = [];
   };
   for (const block of blocks) {
-    if (block.size <= 2) run.push(...block.nodes);
-    else {
+    if (block.size > 2) {
       close();
       found.push(block);
+      continue;
     }
+    const isNewPart = run.length >= FEWEST && partOf(nameOf(run.at(-1))) !== partOf(nameOf(block.nodes[0]));
+    if (isNewPart || run.length >= MOST_IN_RUN) close();
+    run.push(...block.nodes);
   }
   close();
   return found;
+}
+
+// The numbered part of a model that a node is named after: /blocks/blocks.3 of /blocks/blocks.3/body/Conv.
+function partOf(text) {
+  return text?.match(/^.*?[/.]\D*\d+(?=[/.])/)?.[0] ?? "";
 }
 
 function groupBlock(children) {
@@ -111,9 +129,9 @@ function pathTo(blocks, id) {
 function blockName(block, nameOf) {
   const names = block.nodes.map(nameOf).filter(Boolean);
   if (names.length < 2) return "";
-  const parts = names.map((text) => text.split(/[/.]/).slice(0, -1));
-  const shared = parts[0].filter((part, at) => parts.every((other) => other[at] === part));
-  return shared.slice(-2).join("/").replace(/^\//, "");
+  const parts = names.map((text) => text.split(text.includes("/") ? "/" : ".").slice(0, -1));
+  const end = parts[0].findIndex((part, at) => parts.some((other) => other[at] !== part));
+  return parts[0].slice(0, end < 0 ? undefined : end).filter(Boolean).slice(-2).join("/");
 }
 
 // What is drawn: nodes of open blocks, closed blocks whole. Map from node to the item that stands for it.

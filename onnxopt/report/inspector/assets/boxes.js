@@ -10,8 +10,8 @@ function boxOf(label, detail) {
 }
 
 // A node, a closed block, an input or an output.
-function boxElement(item, { x, y, width, height }, { selected, matches, onPick, onOpen }) {
-  const classes = ["box", item.kind, item.state, item.id === selected ? "selected" : "", matches?.has(item.id) ? "match" : ""];
+function boxElement(item, { x, y, width, height }, { selected, near, matches, onPick, onOpen }) {
+  const classes = ["box", item.kind, item.state, near.has(item.id) ? "near" : "", item.id === selected ? "selected" : "", matches?.has(item.id) ? "match" : ""];
   const label = plain(item.label, MOST_CHARS);
   const called = [label, plain(item.name ?? "", 60), item.state].filter(Boolean).join(", ");
   return s(
@@ -55,7 +55,7 @@ function framesOf(items, positions) {
   for (const item of items) {
     const at = positions.get(item.id);
     item.frames.forEach((block) => {
-      const frame = found.get(block.id) ?? { block, left: Infinity, right: -Infinity, top: Infinity, bottom: -Infinity, count: 0, height: 0 };
+      const frame = found.get(block.id) ?? { block, left: Infinity, right: -Infinity, top: Infinity, bottom: -Infinity, count: 0 };
       Object.assign(frame, {
         left: Math.min(frame.left, at.x - at.width / 2), right: Math.max(frame.right, at.x + at.width / 2),
         top: Math.min(frame.top, at.y - at.height / 2), bottom: Math.max(frame.bottom, at.y + at.height / 2), count: frame.count + 1,
@@ -71,9 +71,10 @@ function frameElement(frame, { onClose, titleOf }) {
   const { block, left, top, right, bottom } = frame;
   const pad = block.children ? 16 : 9;
   const close = () => onClose(block);
-  const label = plain(titleOf(block), 30);
+  const label = plain(titleOf(block), Math.max(4, Math.floor((right - left) / 5.5)));
   const title = s("title", {}, `collapse these ${likeText(block)}`);
-  const tab = s("g", { class: "tool", role: "button", tabindex: -1, "aria-label": `collapse ${label}`, "data-block": block.id, transform: `translate(${left - pad},${top - pad})`, onclick: close },
+  const place = `translate(${left - pad},${top - pad})`;
+  const tab = s("g", { class: "tool", role: "button", tabindex: -1, "aria-label": `collapse ${label}`, transform: place, onclick: close },
     s("circle", { r: TOOL / 2 }), s("path", { d: "M-4,0H4" }), title);
   const letter = block.letter ? { fill: `hsl(${hueOfLetter(block.letter)} 60% 50%)`, class: "ground known" } : { class: "ground" };
   return s("g", { class: "frame" },

@@ -18,7 +18,8 @@ class Controls {
     this.constants = h("input", { type: "checkbox", onchange: (event) => app.set({ constants: event.target.checked }) });
     this.crumbs = h("nav", { class: "crumbs", "aria-label": "scope" });
     this.legend = h("p", { class: "legend" });
-    this.tools = h("div", { class: "tools" }, group("view", ...this.modes), button("next change", "n: the next node that the pass changed", () => app.nextChange(1), { class: "next" }), this.zooming());
+    const next = button("next change", "n: the next node that the pass changed", () => app.nextChange(1));
+    this.tools = h("div", { class: "tools" }, group("view", ...this.modes), next, this.zooming());
     this.place = h("div", { class: "tools place" }, this.crumbs, this.blocks());
   }
 
@@ -30,7 +31,8 @@ class Controls {
 
   blocks() {
     const { app } = this;
-    const blocks = group("blocks", button("collapse", "collapse all blocks", () => app.collapseAll()), button("expand", "expand all blocks", () => app.expandAll()));
+    const collapse = button("collapse", "collapse all blocks", () => app.collapseAll());
+    const blocks = group("blocks", collapse, button("expand", "expand all blocks", () => app.expandAll()));
     return [blocks, h("label", { class: "toggle", title: "draw nodes that compute from weights alone" }, this.constants, " constants")];
   }
 
@@ -39,7 +41,8 @@ class Controls {
     this.constants.checked = constants;
     this.crumbs.replaceChildren(...this.way(scope));
     const counts = STATES.map((state) => [state, [...states.values()].filter((one) => one === state).length]);
-    this.legend.replaceChildren(...counts.map(([state, count]) => h("span", { class: state }, `${state}${count ? ` ${count}` : ""}`)), h("span", { class: "alike" }, "A, B: alike"), h("kbd", {}, KEYS));
+    const shown = counts.map(([state, count]) => h("span", { class: state }, `${state}${count ? ` ${count}` : ""}`));
+    this.legend.replaceChildren(...shown, h("span", { class: "alike" }, "A, B: alike"), h("kbd", {}, KEYS));
   }
 
   // From the graph to the scope, its siblings in the same node, and what is inside.
@@ -86,7 +89,8 @@ class Tabs {
   constructor(onTab) {
     this.onTab = onTab;
     this.body = h("section", { class: "panel-body", role: "tabpanel", id: "panel", tabindex: 0 });
-    this.tabs = PANELS.map(([panel, label]) => h("button", { type: "button", role: "tab", id: `tab-${panel}`, "aria-controls": "panel", "data-panel": panel, onclick: () => onTab(panel) }, label));
+    const tab = { type: "button", role: "tab", "aria-controls": "panel" };
+    this.tabs = PANELS.map(([panel, label]) => h("button", { ...tab, id: `tab-${panel}`, "data-panel": panel, onclick: () => onTab(panel) }, label));
     const list = h("div", { class: "tabs", role: "tablist", "aria-label": "details", onkeydown: (event) => this.key(event) }, this.tabs);
     this.element = h("aside", { class: "panel", "aria-label": "details" }, list, this.body);
   }

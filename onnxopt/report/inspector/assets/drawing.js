@@ -9,11 +9,14 @@ class Drawing {
     this.onMove = onMove;
     this.layer = s("g");
     this.arrow = `arrow-${label}`;
-    const tip = s("marker", { id: this.arrow, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, markerUnits: "userSpaceOnUse", orient: "auto" }, s("path", { d: "M0,0L8,4L0,8z" }));
+    const tip = s("marker", {
+      id: this.arrow, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, markerUnits: "userSpaceOnUse", orient: "auto",
+    }, s("path", { d: "M0,0L8,4L0,8z" }));
     this.svg = s("svg", { class: "graph", role: "group", "aria-label": `graph, ${label}: arrow keys go from node to node`, tabindex: 0 }, s("defs", {}, tip), this.layer);
     this.caption = h("div", { class: "caption" }, label);
     this.element = h("div", { class: "pane" }, this.svg, this.caption);
     this.pointers = new Map();
+    this.positions = new Map(); // where each item that is drawn is
     this.listen();
   }
 
@@ -92,9 +95,14 @@ class Drawing {
     this.place((this.svg.clientWidth - width * scale) / 2 - left * scale, room >= 0 || top === undefined ? room / 2 : top, scale);
   }
 
+  // A place of the picture in the middle.
+  centreOn(x, y) {
+    this.place(this.svg.clientWidth / 2 - x * this.scale, this.svg.clientHeight / 2 - y * this.scale, this.scale);
+  }
+
   // An item in the middle; a picture that ends before the middle keeps its end at the edge.
   centre(id) {
-    const at = this.positions?.get(id);
+    const at = this.positions.get(id);
     if (!at) return;
     const { clientWidth, clientHeight } = this.svg;
     const bottom = clientHeight - this.size.height * this.scale;
@@ -113,13 +121,13 @@ class Drawing {
   }
 
   sees(id) {
-    const at = this.positions?.get(id);
+    const at = this.positions.get(id);
     const [x, y, width, height] = this.seen();
     return Boolean(at) && at.x > x && at.x < x + width && at.y > y && at.y < y + height;
   }
 
   screenY(id) {
-    const at = this.positions?.get(id);
+    const at = this.positions.get(id);
     return at && this.y + at.y * this.scale;
   }
 
@@ -127,7 +135,7 @@ class Drawing {
   middle() {
     const [x, y, width, height] = this.seen();
     const away = ([, at]) => Math.hypot(at.x - x - width / 2, at.y - y - height / 2);
-    return [...(this.positions ?? [])].reduce((best, one) => (best && away(best) <= away(one) ? best : one), null)?.[0];
+    return [...this.positions].reduce((best, one) => (best && away(best) <= away(one) ? best : one), null)?.[0];
   }
 
   // Draw items {id, label, detail, state, kind, hue, opens, frames} at their places, and the lines of `edges` among them.
@@ -141,8 +149,10 @@ class Drawing {
     const lines = found.edges.filter(({ from, to }) => edges.has(`${from}>${to}`)).map((edge) => this.line(edge, edges, lanes, moved, acts.selected));
     const frames = framesOf(items, this.positions).map((frame) => frameElement(frame, acts));
     const onPick = (item) => this.dragged > 4 || acts.onPick(item);
-    const boxes = items.filter((item) => this.positions.has(item.id)).map((item) => boxElement(item, this.positions.get(item.id), { ...acts, onPick }));
-    const hadFocus = this.layer.contains(document.activeElement);
+    const near = new Set([...edges.keys()].map((edge) => edge.split(">")).filter((ends) => ends.includes(acts.selected)).flat());
+    const drawn = items.filter((item) => this.positions.has(item.id));
+    const boxes = drawn.map((item) => boxElement(item, this.positions.get(item.id), { ...acts, near, onPick }));
+    const hadFocus = this.layer.querySelector(":focus-visible"); // by key: a click leaves no ring
     this.size = { left: lanes.left - 16, width: lanes.right - lanes.left + 32, height };
     this.layer.replaceChildren(s("g", { class: "frames" }, frames), s("g", { class: "edges" }, lines), s("g", { class: "boxes" }, boxes));
     if (hadFocus) (this.layer.querySelector(".selected") ?? this.svg).focus({ preventScroll: true });
@@ -152,7 +162,8 @@ class Drawing {
     const isLit = from === selected || to === selected;
     const [one, other] = [this.positions.get(from), this.positions.get(to)];
     if (!one || !other || (faint && !isLit)) return null;
-    const d = points ? curve(points, moved) : lanes.path(one, other);
-    return s("path", { class: ["edge", edges.get(`${from}>${to}`), isLit ? "lit" : ""].filter(Boolean).join(" "), d, "marker-end": `url(#${this.arrow})`, "data-edge": `${from}>${to}` });
+    const d = points ? curve(points, moved) : lanes.path(from, one, other);
+    const kind = ["edge", edges.get(`${from}>${to}`), isLit ? "lit" : ""].filter(Boolean).join(" ");
+    return s("path", { class: kind, d, "marker-end": `url(#${this.arrow})` });
   }
 }

@@ -23,7 +23,8 @@ function filled(element, props, children) {
 // A name as it can be shown: cut, control and direction characters made visible, its own direction isolated by CSS.
 function plain(text, most = 80) {
   const clean = String(text).replace(/[\u0000-\u001f\u007f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "·");
-  return clean.length > most ? `${clean.slice(0, most - 12)}… (${clean.length})` : clean;
+  if (clean.length <= most) return clean;
+  return most < 60 ? `${clean.slice(0, most - 1)}…` : `${clean.slice(0, most - 12)}… (${clean.length})`;
 }
 
 function name(text, most) {

@@ -29,5 +29,5 @@ function actions(app, target) {
   };
   if (target.closest?.(".steps")) return { ...everywhere, ArrowDown: () => pass(1), ArrowUp: () => pass(-1) };
   if (target.closest?.(".panel, .timeline, header, .tools, .crumbs")) return everywhere;
-  return { ...everywhere, ArrowDown: () => app.neighbour(true), ArrowUp: () => app.neighbour(false), Enter: () => app.enter() };
+  return { ...everywhere, ArrowDown: () => walk(app, true), ArrowUp: () => walk(app, false), Enter: () => app.enter() };
 }

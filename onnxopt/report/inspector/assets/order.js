@@ -32,7 +32,7 @@ function unionOrder(story, scope) {
   return order;
 }
 
-// Every pair of nodes of which, at some step, one reads what the other makes; and at how many steps.
+// Every pair of nodes of which, at some step, one reads what the other makes; at how many steps, and from which on.
 function unionEdges(story, scope, isHidden) {
   const found = new Map();
   story.steps.forEach((step, at) => {
@@ -46,7 +46,7 @@ function unionEdges(story, scope, isHidden) {
         if (made === undefined || isHidden(made)) return;
         const edge = found.get(made * PAIR + id);
         if (edge) edge[2] += 1;
-        else found.set(made * PAIR + id, [made, id, 1]);
+        else found.set(made * PAIR + id, [made, id, 1, at]);
       });
     }
   });

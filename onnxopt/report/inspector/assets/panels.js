@@ -1,4 +1,4 @@
-// What is beside the graph: a node, the rewrites of a pass, its diff, tables.
+// What is beside the graph: a node, the rewrites of a pass, its diff.
 
 function nodePanel(story, id, step, go) {
   const at = story.settled(step);
@@ -83,21 +83,34 @@ function differences(story, was, now) {
   return rows.length ? rows : [["values", "a weight, or metadata"]];
 }
 
+const MOST_LISTED = 500; // rewrites or refusals of one pass
+
 function rewritesPanel(story, step, go) {
   const facts = story.steps[step];
-  const row = (one) => h("li", {}, h("span", {}, plain(one.what, 300)), " ", one.node === undefined ? name(one.where, 80) : h("button", { class: "link", onclick: () => go(one.node) }, name(one.where, 80)));
-  const list = (rows, most = 500) => h("ul", {}, rows.slice(0, most).map(row), rows.length > most ? h("li", {}, `and ${rows.length - most} more`) : null);
+  const { rewrites = [], refusals = [], delta, costs } = facts;
   const parts = [h("h2", {}, step === 0 ? "The input model" : name(facts.text ?? facts.name, 120))];
   const check = checkText(facts);
   if (check) parts.push(h("p", { class: check.kind }, facts.failed ? plain(facts.failed, 2000) : check.text));
   if (facts.promise) parts.push(h("p", { class: "dim" }, `promises: ${facts.promise}`));
-  if (facts.rewrites?.length) parts.push(h("h3", {}, counted(facts.rewrites.length, "rewrite")), list(facts.rewrites));
-  if (facts.refusals?.length) parts.push(h("h3", {}, `${counted(facts.refusals.length, "near match", "near matches")} left alone, and why`), list(facts.refusals));
-  if (facts.delta && step > 0) parts.push(h("p", {}, `${facts.delta.added.length} nodes added, ${facts.delta.removed.length} removed, ${facts.delta.changed.length} changed`));
-  if (!facts.rewrites?.length && !facts.refusals?.length && step > 0) parts.push(h("p", { class: "dim" }, "It told of no single rewrite."));
-  if (facts.costs) parts.push(h("h3", {}, "Costs after it"), table(["", ""], [...FIGURES, ["peak_activation_bytes", "peak activations", bytes]].map(([key, label, show]) => [label, show(facts.costs[key])]), "facts"));
-  for (const line of facts.costs?.assumptions ?? []) parts.push(h("p", { class: "dim" }, plain(line, 300)));
+  if (delta && step > 0) parts.push(h("p", {}, `${counted(delta.added.length, "node")} added, ${delta.removed.length} removed, ${delta.changed.length} changed`));
+  if (rewrites.length) parts.push(h("h3", {}, counted(rewrites.length, "rewrite")), rewriteList(rewrites, go));
+  if (refusals.length) parts.push(h("h3", {}, `${counted(refusals.length, "near match", "near matches")} left alone, and why`), rewriteList(refusals, go));
+  if (!rewrites.length && !refusals.length && step > 0) parts.push(h("p", { class: "dim" }, "It told of no single rewrite."));
+  if (costs) parts.push(...costsPart(costs));
   return h("div", {}, parts);
+}
+
+function rewriteList(rows, go) {
+  const where = (one) => (one.node === undefined ? name(one.where, 80) : h("button", { class: "link", onclick: () => go(one.node) }, name(one.where, 80)));
+  const more = rows.length > MOST_LISTED ? h("li", {}, `and ${rows.length - MOST_LISTED} more`) : null;
+  return h("ul", {}, rows.slice(0, MOST_LISTED).map((one) => h("li", {}, h("span", {}, plain(one.what, 300)), " ", where(one))), more);
+}
+
+function costsPart(costs) {
+  const figures = [...FIGURES, ["peak_activation_bytes", "peak activations", bytes]];
+  const rows = figures.map(([key, label, show]) => [label, show(costs[key])]);
+  const assumed = (costs.assumptions ?? []).map((line) => h("p", { class: "dim" }, plain(line, 300)));
+  return [h("h3", {}, "Costs after it"), table(["", ""], rows, "facts"), ...assumed];
 }
 
 function diffPanel(story, step) {
@@ -105,23 +118,4 @@ function diffPanel(story, step) {
   if (!lines.length) return h("p", { class: "dim" }, "Nothing differs in the text of the graph.");
   const kind = (line) => ({ "+": "plus", "-": "minus", "@": "hunk" })[line[0]] ?? "";
   return h("pre", { class: "diff" }, lines.map((line) => h("span", { class: kind(line) }, `${plain(line, 600)}\n`)));
-}
-
-function tablesPanel(story, step) {
-  const parts = [];
-  const [before, after] = [story.steps[0].costs?.operators ?? {}, story.steps[story.settled(step)].costs?.operators ?? {}];
-  const kinds = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort((a, b) => (after[b] ?? 0) - (after[a] ?? 0));
-  parts.push(h("h3", {}, "Operators: input, and after this pass"), table(["operator", "input", "now", ""], kinds.map((kind) => [name(kind, 40), String(before[kind] ?? 0), String(after[kind] ?? 0), changed(before[kind] ?? 0, after[kind] ?? 0)])));
-  const { encodings = [], sparsity, noise = [], rules = {} } = story.tables;
-  if (encodings.length) parts.push(h("h3", {}, "Quantization encodings of the finished graph"), table(["tensor", "kind", "dtype", "granularity", "scale", "zero point"], encodings.map((row) => [name(row.tensor, 40), row.kind, row.dtype ?? "?", row.granularity, row.scale, row.zero_point])));
-  if (noise.length) parts.push(h("h3", {}, "Signal-to-noise ratio of each tensor to the input model's, dB"), table(["tensor", "operator", "SNR"], noise.map((row) => [name(row.tensor, 48), row.operator, typeof row.snr === "number" ? row.snr.toFixed(1) : row.snr === "inf" ? "equal" : row.snr])));
-  if (sparsity?.layers.length) parts.push(h("h3", {}, `Zeros by layer: ${(100 * sparsity.sparsity).toFixed(1)} % of all weights`), table(["layer", "operator", "weights", "zeros"], sparsity.layers.map((row) => [name(row.layer, 48), row.operator, amount(row.elements), `${(100 * row.sparsity).toFixed(1)} %`])));
-  for (const [target, broken] of Object.entries(rules)) {
-    const wrong = broken.filter((row) => row.wrong).length;
-    parts.push(h("h3", {}, `Rules of ${target} for quantized graphs: ${wrong} broken${broken.length > wrong ? `, ${broken.length - wrong} remarks` : ""}`));
-    if (broken.length) parts.push(table(["node", "reason"], broken.slice(0, 200).map((row) => [name(row.node, 48), plain(row.reason, 400)])));
-  }
-  if (story.accuracy) parts.push(h("h3", {}, "Accuracy"), table(["", ""], Object.entries(story.accuracy).filter(([, fact]) => ["number", "string"].includes(typeof fact)).map(([key, fact]) => [key, typeof fact === "number" ? number(fact) : plain(fact)]), "facts"));
-  for (const line of story.warnings ?? []) parts.push(h("p", { class: "warn" }, plain(line, 400)));
-  return h("div", {}, parts);
 }

@@ -56,15 +56,16 @@ class Lanes {
     this.right = Math.max(0, ...this.boxes.map((box) => box.x + box.width / 2));
   }
 
-  path(from, to) {
+  // Lines from one source share a lane.
+  path(source, from, to) {
     const [top, bottom] = [from.y + from.height / 2, to.y - to.height / 2];
-    const blocked = this.blocked(top, bottom);
+    const blocked = this.blocked(source, top, bottom);
     const isFree = (x) => !blocked.some(([left, right]) => x > left && x < right);
     if (isFree(from.x) && isFree(to.x) && isFree((from.x + to.x) / 2)) return curve([{ x: from.x, y: top }, { x: to.x, y: bottom }], (y) => y);
     const middle = (from.x + to.x) / 2;
     const lanes = blocked.flat().filter(isFree);
     const lane = lanes.reduce((best, x) => (Math.abs(x - middle) < Math.abs(best - middle) ? x : best), lanes[0]);
-    this.taken.push({ x: lane, top, bottom });
+    this.taken.push({ source, x: lane, top, bottom });
     [this.left, this.right] = [Math.min(this.left, lane), Math.max(this.right, lane)];
     return this.around(from, to, lane, top, bottom);
   }
@@ -78,9 +79,9 @@ class Lanes {
   }
 
   // What of the width no line can pass between two heights, with room beside it.
-  blocked(top, bottom) {
+  blocked(source, top, bottom) {
     const boxes = this.boxes.slice(this.firstBelow(top), this.firstBelow(bottom)).filter((box) => box.y + box.height / 2 > top + 1 && box.y - box.height / 2 < bottom - 1);
-    const lanes = this.taken.filter((lane) => lane.top < bottom && lane.bottom > top);
+    const lanes = this.taken.filter((lane) => lane.source !== source && lane.top < bottom && lane.bottom > top);
     return [...boxes.map((box) => [box.x - box.width / 2 - 10, box.x + box.width / 2 + 10]), ...lanes.map(({ x }) => [x - LANE, x + LANE])];
   }
 

@@ -17,7 +17,10 @@ function planOf(story, scope, withConstants) {
   if (!withConstants) passes(story).forEach((at) => story.constants(at, scope).forEach((id) => hidden.add(id)));
   const order = unionOrder(story, scope).filter((id) => !hidden.has(id));
   const edges = unionEdges(story, scope, (id) => hidden.has(id));
-  const blocks = blockTree(order, edges, (id) => story.firstVersion(id).op);
+  // An edge that a pass made past a node that it removed would cross every cut: the input model tells the blocks.
+  const isOld = (id) => story.at(0, scope).has(id);
+  const first = edges.filter(([from, to, , since]) => since === 0 || !isOld(from) || !isOld(to));
+  const blocks = blockTree(order, first, (id) => story.firstVersion(id).op, (id) => story.firstVersion(id).name);
   return { scope, hidden, order, edges, blocks };
 }
 

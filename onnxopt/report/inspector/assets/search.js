@@ -4,7 +4,8 @@ class Search {
   constructor(app) {
     this.app = app;
     this.at = -1;
-    this.input = h("input", { type: "search", placeholder: "name, operator, shape", "aria-label": "search nodes", title: "/", oninput: () => this.find(), onkeydown: (event) => this.key(event) });
+    const acts = { oninput: () => this.find(), onkeydown: (event) => this.key(event) };
+    this.input = h("input", { type: "search", placeholder: "name, operator, shape", "aria-label": "search nodes", title: "/", ...acts });
     this.found = h("output", { class: "found", "aria-live": "polite" });
     this.element = h("span", { class: "searching", role: "search" }, this.input, this.found);
   }

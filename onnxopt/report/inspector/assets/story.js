@@ -116,19 +116,17 @@ class Story {
     for (const root of nodes.keys()) {
       if (known.has(root)) continue;
       // Without recursion: a chain of constants may be as long as the graph.
-      const pending = [[root, this.feeders(nodes.get(root), maker), 0]];
+      const pending = [root];
       while (pending.length) {
-        const frame = pending.at(-1);
-        const [id, feeders] = frame;
-        const next = feeders?.[frame[2]];
-        if (next === undefined || known.get(next) === false) {
-          known.set(id, next === undefined && feeders !== null);
+        const id = pending.at(-1);
+        const feeders = this.feeders(nodes.get(id), maker);
+        const next = feeders?.find((made) => !known.has(made));
+        if (next === undefined || feeders.some((made) => known.get(made) === false)) {
+          known.set(id, feeders !== null && feeders.every((made) => known.get(made)));
           pending.pop();
         } else {
-          frame[2] += 1;
-          if (known.has(next)) continue;
-          known.set(next, false); // of a cycle, which no graph has
-          pending.push([next, this.feeders(nodes.get(next), maker), 0]);
+          known.set(next, undefined); // of a cycle, which no graph has
+          pending.push(next);
         }
       }
     }
