@@ -75,7 +75,7 @@ class Workflow:
         arguments = [str(word) for word in words]
         print(f"$ onnxopt {shlex.join(arguments)}", flush=True)
         done = subprocess.run(
-            [sys.executable, "-m", "onnxopt", *arguments, "--json"], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "onnxopt", *arguments, "--json"], stdout=subprocess.PIPE, text=True, check=False
         )
         if done.returncode:
             sys.exit(done.returncode)
@@ -90,11 +90,11 @@ class Workflow:
         """`onnxopt bench` on one thread."""
         return self.run("bench", *words, "--threads", 1, "--seconds", f"{self.seconds:g}", *self.logged)
 
-    def keep(self, table: Table, figures: Mapping[str, Any]) -> None:
-        """Print the table, and leave it and all figures in the folder."""
-        shown = markdown(table)
+    def keep(self, figures: Mapping[str, Any], *tables: Table) -> None:
+        """Print the tables, and leave them and all figures in the folder."""
+        shown = "\n".join(map(markdown, tables))
         print(f"\n{shown}")
-        for name, text in (("table.md", shown), ("figures.json", json.dumps(figures, indent=1) + "\n")):
+        for name, text in (("tables.md", shown), ("figures.json", json.dumps(figures, indent=1) + "\n")):
             with replacing(self.folder / name) as file:
                 file.write(text.encode())
 

@@ -37,7 +37,7 @@ def main() -> None:
     table = [["", "size", "PSNR", "ms in onnxruntime: median, p90", "times as fast", "on a phone"]]
     for name, each, took in zip(NAMES, stages["models"], benched(stages).values(), strict=True):
         table.append([name, size(each["bytes"]), shown_accuracy(each["accuracy"]), *took, NOT_MEASURED])
-    work.keep(table, {"models": dict(zip(NAMES, stages["models"], strict=True)), "stages": stages})
+    work.keep({"models": dict(zip(NAMES, stages["models"], strict=True)), "stages": stages}, table)
     print(f"on a phone: run {kit}/measure.py on a Mac, or Measure.swift on an iPhone")
 
 

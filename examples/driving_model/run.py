@@ -14,14 +14,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from examples.commands import NOT_MEASURED, ROOT, Workflow, benched, latencies, shown_accuracy, shown_size  # noqa: E402
-from onnxopt.runtime.session import Session  # noqa: E402
+from examples.commands import (
+    NOT_MEASURED,
+    ROOT,
+    Table,
+    Workflow,
+    benched,
+    latencies,
+    shown_accuracy,
+    shown_size,
+)
+from onnxopt.runtime.latency import Call
+from onnxopt.runtime.session import Session
 
 sys.path.insert(0, str(ROOT / "fixtures"))
-from road_scenes import scenes  # noqa: E402
+from road_scenes import scenes
 
 HERE = Path("examples/driving_model")
 STEERING = Path("fixtures/steering/steering.onnx")
@@ -40,7 +48,9 @@ def main() -> None:
     """Run the commands, measure, tell."""
     work = Workflow.of(__file__, __doc__)
     seen, unseen = _scenes(work)
-    pruned, int8, dlc, engine = (work.folder / f"steering.{end}" for end in ("pruned.onnx", "int8.onnx", "dlc", "engine"))
+    pruned, int8, dlc, engine = (
+        work.folder / f"steering.{end}" for end in ("pruned.onnx", "int8.onnx", "dlc", "engine")
+    )
     data = ("--data", seen, "--no-provenance")
     work.run("run", STEERING, "--passes", HERE / "pruned.toml", *data, "-o", pruned)
     work.run("run", pruned, "--passes", "quantize", *data, "-o", int8)
@@ -74,10 +84,32 @@ def _tell(work: Workflow, models: list[Path], artifacts: list[Path], bench: Any,
     worth += [f"{NOT_MEASURED}; {100 * precisions['by_precision']['int8']['share']:.0f} % of the MACs in int8"]
     stored = [shown_size(path) for path in (*models, *artifacts)]
     table = [["", "size", "right"], *map(list, zip(NAMES, stored, worth, strict=True))]
-    figures = {"models": dict(zip(NAMES, bench["models"], strict=False)), "emulated": emulated, "precisions": precisions}
-    work.keep(table, {**figures, "bench": bench})
+    figures = {
+        "models": dict(zip(NAMES, bench["models"], strict=False)),
+        "emulated": emulated,
+        "precisions": precisions,
+    }
+    took = latencies(_calls(models), work.seconds)
+    alone = [["one scene", "ms: median, p90", "times as fast"], *([name, *each] for name, each in took.items())]
+    work.keep({**figures, "bench": bench, "took": took}, table, _swept(bench, len(models)), alone)
+
+
+def _swept(bench: Any, count: int) -> Table:
+    """By the size of the batch: milliseconds, and how many times as fast as the first."""
+    took = [benched(bench, place) for place in range(len(BATCHES))]
     table = [["ms: median, p90; times as fast", *(f"batch {size}" for size in BATCHES)]]
-    unoptimized, rows = [], {name: list[str]() for name in NAMES[: len(models)]}
-    for place, size in enumerate(BATCHES):
-        took = benched(bench, place)
-        ...
+    for place, name in enumerate(NAMES[:count]):
+        table.append([name, *("; ".join(list(each.values())[place]) for each in took)])
+    return table
+
+
+def _calls(models: list[Path]) -> dict[str, Call]:
+    """Each model on one scene; the first one also as it was exported, without onnxruntime's own optimizations."""
+    images, _ = scenes(1, CALIBRATION[1])
+    sessions = {"float32, not optimized": Session(models[0], optimize=False, threads=1)}
+    sessions |= {name: Session(model, optimize=True, threads=1) for name, model in zip(NAMES, models, strict=False)}
+    return {name: session.prepared({"camera": images}) for name, session in sessions.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -54,7 +54,7 @@ def _tell(work: Workflow, models: list[Path], bench: Any, test: Array) -> None:
     took = latencies({name: partial(predict, row) for name, predict in predictions.items()}, 10 * work.seconds, RUNS)
     table = [["", "size", "equal predictions", "ms of one: median, p90", "times as fast"]]
     table += [[name, size(sizes[name]), f"{equal[name]}/{len(test)}", *took[name]] for name in NAMES]
-    work.keep(table, {"bytes": sizes, "equal": equal, "took": took, "bench": bench})
+    work.keep({"bytes": sizes, "equal": equal, "took": took, "bench": bench}, table)
 
 
 def _onnxruntime(model: Path) -> Predict:

@@ -18,7 +18,7 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.output = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
         self.normalization = nn.LayerNorm(WIDTH, eps=1e-12)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
         query, key, value = (_heads(part(x)) for part in (self.query, self.key, self.value))
         scores = torch.matmul(query, key.transpose(-1, -2)) / (WIDTH // HEADS) ** 0.5
         seen = torch.matmul((scores + mask).softmax(-1), value).permute(0, 2, 1, 3).contiguous()
@@ -39,7 +39,7 @@ class Layer(nn.Module):
         self.up, self.down = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
         self.normalization = nn.LayerNorm(WIDTH, eps=1e-12)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
         x = self.attention(x, mask)
         return self.normalization(self.down(nn.functional.gelu(self.up(x))) + x)
 
@@ -53,7 +53,7 @@ class Bert(nn.Module):
         self.normalization = nn.LayerNorm(WIDTH, eps=1e-12)
         self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:  # noqa: D102
         places = torch.arange(input_ids.size(1), device=input_ids.device)[None]
         x = self.normalization(self.words(input_ids) + self.places(places))
         mask = (1.0 - attention_mask[:, None, None, :].to(x.dtype)) * torch.finfo(x.dtype).min
