@@ -42,6 +42,7 @@ lint: $(VENV)/stamp-dev
 types: $(VENV)/stamp-dev
 	$(BIN)/mypy onnxopt
 	MYPYPATH=benchmarks:fixtures $(BIN)/mypy benchmarks/*.py fixtures/*.py
+	MYPYPATH=.:fixtures $(BIN)/mypy --explicit-package-bases examples
 
 sweep: $(VENV)/stamp-dev  ## The slow tests, which `make test` leaves out.
 	$(BIN)/python -m pytest -m slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Final, Any
 
 from coreml_runs import Maker, reference, reloaded, size
 from coreml_subjects import Run
@@ -14,7 +14,7 @@ from onnxopt.atomic import replacing
 
 LOST, LARGEST = 0.2, 100_000
 """What may be lost, in dB, and how large the package may be, in bytes."""
-TARGET = "iOS18"
+TARGET: Final = "iOS18"
 
 
 def beauty(maker: Maker, kit: Path | None, plot: Path | None) -> Report:

@@ -87,7 +87,7 @@ class Maker:
         """The first samples of the calibration data."""
         path = self.folder / f"{self.task.name}.npz"
         with np.load(self.task.find_calibration()) as stored:
-            np.savez(path, **{name: stored[name][:CALIBRATION] for name in stored})  # type: ignore[arg-type]
+            np.savez(path, **{name: stored[name][:CALIBRATION] for name in stored})
         return path
 
     def interface(self) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ class Evaluator:
         self._sessions: dict[int, dict[Any, Any]] = {}
         self._states: dict[str, Array] = {}
         self._last_used = _last_uses(function)
+        self._declared: dict[int, Feature] = {}
         inputs = {name: var for name, var in function.inputs.items() if not types.is_state(var.sym_type)}
         self._states_of = {name: var for name, var in function.inputs.items() if name not in inputs}
         self.inputs = tuple(_feature(name, var) for name, var in inputs.items())
@@ -141,22 +142,22 @@ class Evaluator:
         results = list(found) if isinstance(found, (list, tuple)) else [found]
         if len(results) != len(op.outputs):
             raise call.refuse(f"it has {len(op.outputs)} outputs, and {len(results)} were computed")
-        return [_stored(call, var, value) for var, value in zip(op.outputs, results, strict=True)]
+        return [self._stored(call, var, value) for var, value in zip(op.outputs, results, strict=True)]
 
-
-def _stored(call: Call, var: Any, value: Any) -> Any:
-    """A result in the element type that the program declares, and of its shape."""
-    if isinstance(value, (str, dict)):
-        return value
-    array = np.asarray(value)
-    dtype = np.dtype(types.nptype_from_builtin(var.dtype))
-    declared = tuple(var.shape)
-    fits = len(declared) == array.ndim and all(
-        is_symbolic(dim) or int(dim) == size for dim, size in zip(declared, array.shape, strict=True)
-    )
-    if not fits:
-        raise call.refuse(f"it is of shape {list(array.shape)}, and the package declares {list(declared)}")
-    return array if array.dtype == dtype else array.astype(dtype)
+    def _stored(self, call: Call, var: Any, value: Any) -> Any:
+        """A result in the element type that the program declares, and of its shape."""
+        if isinstance(value, (str, dict)):
+            return value
+        array = np.asarray(value)
+        feature = self._declared.get(id(var))
+        if feature is None:  # coremltools works it out anew each time that it is asked
+            feature = self._declared[id(var)] = _result(var)
+        declared = feature.shape
+        if len(declared) != array.ndim or any(
+            dim is not None and dim != size for dim, size in zip(declared, array.shape, strict=True)
+        ):
+            raise call.refuse(f"it is of shape {list(array.shape)}, and the package declares {list(declared)}")
+        return array if array.dtype == feature.dtype else array.astype(feature.dtype)
 
 
 def _is_constant(op: Any) -> bool:
@@ -166,8 +167,13 @@ def _is_constant(op: Any) -> bool:
 def _feature(name: str, var: Any) -> Feature:
     if not types.is_tensor(var.sym_type):
         return Feature(name, np.dtype(object), ())
+    return replace(_result(var), name=name)
+
+
+def _result(var: Any) -> Feature:
+    """What an operation gives, as it is declared; of a number, rank 0."""
     shape = tuple(None if is_symbolic(dim) else int(dim) for dim in var.shape)
-    return Feature(name, np.dtype(types.nptype_from_builtin(var.dtype)), shape)
+    return Feature(var.name, np.dtype(types.nptype_from_builtin(var.dtype)), shape)
 
 
 def _fed(feature: Feature, value: Array) -> Array:

@@ -50,4 +50,5 @@ def _session(kind: str, inputs: Mapping[str, Array], constants: Mapping[str, Arr
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # one small operator a run: threads would wait for each other more than they work
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
