@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Any
+from typing import Any, Final
 
 from coreml_runs import Maker, reference, reloaded, size
 from coreml_subjects import Run

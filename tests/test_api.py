@@ -22,7 +22,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_the_package_offers() -> None:
-    assert set(onnxopt.__all__) == {"Batcher", "Context", "Pass", "Preserves", "RunResult", "build_engine", "run"}
+    offered = {"Batcher", "Context", "Pass", "Preserves", "RunResult", "build_engine", "lower", "run"}
+    assert set(onnxopt.__all__) == offered
     assert all(hasattr(onnxopt, name) for name in onnxopt.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'rnu'"):
         _ = onnxopt.rnu

@@ -44,6 +44,7 @@ def build(folder: str, wanted: Wanted) -> Built:
         trt: Any = importlib.import_module(wanted.module)
         logger = _logger(trt, log)
         builder = trt.Builder(logger)
+        builder.max_threads = 1
         network = builder.create_network(_strongly_typed(trt))
         _at(place, "parsing")
         parser = trt.OnnxParser(network, logger)  # it owns what the network points to: it lives as long

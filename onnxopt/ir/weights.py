@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from onnxopt.ir.graph import Graph, every_graph
 from onnxopt.ir.tensor import Constant, Variable
+from onnxopt.ir.values import MappedValues
 
 
 def weights(graph: Graph) -> set[Constant]:
@@ -21,3 +24,9 @@ def weights(graph: Graph) -> set[Constant]:
             for value in node.attrs.values():
                 found.update(v for v in (value if isinstance(value, list) else (value,)) if isinstance(v, Constant))
     return found
+
+
+def weight_files(graph: Graph) -> dict[Path, int]:
+    """The files that hold weights of a graph as it was loaded, the model's own among them, and their bytes."""
+    held = (constant._values for constant in weights(graph))
+    return {values.file.path: values.file.size for values in held if isinstance(values, MappedValues)}

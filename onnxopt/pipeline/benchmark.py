@@ -179,10 +179,11 @@ def _silent(what: str, done: int, total: int) -> None:
 def _file_and_nodes(entry: Entry) -> tuple[int, int | None]:
     """Bytes on disk, of a model its external data too, and of a model the nodes of all scopes."""
     from onnxopt import ir
-    from onnxopt.ir.weights import weights
+    from onnxopt.ir.weights import weight_files
 
     if entry.backend is not None:
         return artifact_bytes(entry.path), None
     graph = ir.load(entry.path)
-    stored = sum(constant.nbytes for constant in weights(graph) if constant.is_stored)
-    return artifact_bytes(entry.path) + stored, sum(1 for _ in ir.every_node(graph))
+    own = entry.path.resolve()
+    beside = sum(size for path, size in weight_files(graph).items() if path.resolve() != own)
+    return artifact_bytes(entry.path) + beside, sum(1 for _ in ir.every_node(graph))

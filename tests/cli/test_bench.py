@@ -176,3 +176,14 @@ def test_what_is_refused(onnxopt: Command, arguments: list[str], reason: str) ->
     Path("model.dlc").write_bytes(b"PK")
     ended = onnxopt("bench", *arguments, *QUICK)
     assert (ended.code, ended.out) == (2, "") and reason in ended.err and len(ended.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_bytes_are_those_on_the_disk(onnxopt: Command, external: bool) -> None:
+    model = onnx.load(chain("one.onnx", 2))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((400, 400), np.float32), "unread"))
+    onnx.save(model, "m.onnx", save_as_external_data=external, location="m.data", size_threshold=0)
+    told = onnxopt("bench", "m.onnx", *QUICK, "--json").json()
+    files = [path.stat().st_size for path in (Path("m.onnx"), Path("m.data")) if path.exists()]
+    assert len(files) == 1 + external
+    assert told["models"][0]["bytes"] == sum(files)
