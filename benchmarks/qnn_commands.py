@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"=]+/)+")
 
 
 class Commands:
@@ -16,7 +20,8 @@ class Commands:
 
     def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         """One command, to its end."""
-        self.lines.append(shlex.join(["onnxopt", *map(str, words)]))
+        told = _FOLDERS.sub("", shlex.join(["onnxopt", *map(str, words)]))
+        self.lines.append(told)  # without folders, which are of this machine
         return subprocess.run(
             [sys.executable, "-m", "onnxopt", *map(str, words)], capture_output=True, text=True, check=False
         )
